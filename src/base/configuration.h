@@ -1,0 +1,92 @@
+/* configuration: the options of turnoutd and turnoutctl, from one table (option.c). Read by the master before the
+ * first fork and by turnoutctl; the others inherit it. Sizes are bytes, durations microseconds. */
+#ifndef BASE_CONFIGURATION_H
+#define BASE_CONFIGURATION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/object.h"
+
+/* Boot lifetime. Texts are owned by the configuration; an option that is not set and has no default is NULL. */
+struct configuration {
+    /* where it listens */
+    const char *listen;          /* comma-separated: address:port, [address6]:port, unix:/path */
+    int64_t listen_mode;         /* permission bits of Unix sockets */
+    const char *internal_listen; /* the same for /healthz and /readyz */
+    const char *control_socket;
+    const char *control_group;
+    /* processes */
+    int64_t workers;
+    int64_t workers_max;
+    int64_t ping_interval;
+    int64_t ping_timeout;
+    int64_t shutdown_timeout;
+    /* HTTP */
+    int64_t max_connections; /* per worker */
+    int64_t request_line_size;
+    int64_t header_size; /* request line and headers together */
+    int64_t header_count;
+    int64_t body_size;
+    int64_t header_timeout; /* absolute, from the first byte of a request (or the accept) to the end of its headers */
+    int64_t body_timeout;   /* absolute, from the end of the headers to the end of the body */
+    int64_t write_timeout;  /* absolute, from the first byte of an answer to its last */
+    int64_t idle_timeout;   /* between requests of a kept connection */
+    /* PostgreSQL */
+    const char *database; /* libpq connection string of turnout_app, without a password */
+    const char *database_password_file;
+    const char *database_owner; /* of turnout_owner: migrations and partitions */
+    const char *database_owner_password_file;
+    int64_t db_connections; /* per host, over all processes; 0: 2 per worker + 5 */
+    int64_t db_connections_min; /* kept open per pool */
+    int64_t db_connect_timeout;
+    int64_t db_acquire_timeout;
+    int64_t db_statement_timeout;
+    int64_t db_idle_time;
+    int64_t db_lifetime;
+    const char *sql_directory;
+    /* identity */
+    const char *jwt_keys_file; /* JWK Set */
+    const char *jwt_issuer;
+    const char *jwt_audience;
+    int64_t jwt_leeway;
+    bool trust_role_claim;
+    bool public_read;
+    const char *cursor_key_file;
+    /* scheduler */
+    int64_t complete_interval;
+    int64_t prune_interval;
+    int64_t changes_keep;
+    int64_t idempotency_keep;
+    int64_t partition_interval;
+    int64_t partition_years;
+    /* log */
+    enum log_level log_level;
+    enum log_format log_format;
+    bool access_log;
+};
+
+/* Reads `path` (NULL: defaults only) over the defaults, then checks values against each other. Returns NULL and one line in
+ * `error` ("file:line: ...") on an unknown key, a bad value, or a file that cannot be read. */
+struct configuration *configuration_read(const char *path, char *error, size_t error_size) MUST_CHECK;
+void configuration_free(struct configuration *configuration);
+
+/* The one every module of this process reads. Set once after the start. */
+void configuration_set(const struct configuration *configuration);
+const struct configuration *configuration_get(void);
+
+/* Calls `row` for each option in the table's order: name, value as it would be written, default, and its origin
+ * ("default" or "file:line"). No option holds a secret: secrets are files, and only their paths are options. */
+typedef void configuration_row(void *context, const char *name, const char *value, const char *preset,
+                               const char *origin);
+void configuration_each(const struct configuration *configuration, configuration_row *row, void *context);
+
+/* Connections of this host's budget: the whole, and the share of one worker of `workers`. */
+int64_t configuration_db_connections(const struct configuration *configuration);
+int64_t configuration_db_minimum(int64_t workers);
+int64_t configuration_db_share(const struct configuration *configuration, int64_t workers);
+
+#endif

@@ -1,0 +1,139 @@
+/* message: one msgpack array per SOCK_SEQPACKET packet between the master and its children. Any process. */
+#include "base/message.h"
+
+#include <errno.h>
+#include <msgpack.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+/* The array's length is not known when it begins: values are packed behind this room and counted. */
+#define ARRAY_HEADER 5
+
+struct message_writer {
+    msgpack_sbuffer values;
+    msgpack_packer packer;
+    uint32_t count;
+};
+
+struct message_reader {
+    msgpack_unpacked unpacked;
+    uint32_t next;
+};
+
+struct message_writer *message_begin(int kind)
+{
+    static struct message_writer writer;
+    static bool ready;
+    if (!ready) {
+        msgpack_sbuffer_init(&writer.values);
+        msgpack_packer_init(&writer.packer, &writer.values, msgpack_sbuffer_write);
+        ready = true;
+    }
+    msgpack_sbuffer_clear(&writer.values);
+    writer.count = 0;
+    message_put_int(&writer, kind);
+    return &writer;
+}
+
+void message_put_int(struct message_writer *writer, int64_t value)
+{
+    INVARIANT(msgpack_pack_int64(&writer->packer, value) == 0);
+    writer->count++;
+}
+
+void message_put_text(struct message_writer *writer, const char *value)
+{
+    INVARIANT(msgpack_pack_str_with_body(&writer->packer, value, strlen(value)) == 0);
+    writer->count++;
+}
+
+bool message_send(struct message_writer *writer, int descriptor)
+{
+    INVARIANT(writer->values.size + ARRAY_HEADER <= MESSAGE_SIZE_MAX);
+    msgpack_sbuffer header;
+    msgpack_sbuffer_init(&header);
+    msgpack_packer packer;
+    msgpack_packer_init(&packer, &header, msgpack_sbuffer_write);
+    INVARIANT(msgpack_pack_array(&packer, writer->count) == 0);
+
+    struct iovec parts[2] = {{.iov_base = header.data, .iov_len = header.size},
+                             {.iov_base = writer->values.data, .iov_len = writer->values.size}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    ssize_t sent;
+    do {
+        sent = sendmsg(descriptor, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    int saved = errno;
+    msgpack_sbuffer_destroy(&header);
+    errno = saved;
+    return sent >= 0;
+}
+
+enum message_result message_receive(int descriptor, struct message_reader **result)
+{
+    static struct message_reader reader;
+    static char packet[MESSAGE_SIZE_MAX];
+    static bool ready;
+    if (!ready) {
+        msgpack_unpacked_init(&reader.unpacked);
+        ready = true;
+    }
+    ssize_t length;
+    do {
+        length = recv(descriptor, packet, sizeof packet, MSG_DONTWAIT | MSG_TRUNC);
+    } while (length < 0 && errno == EINTR);
+    if (length < 0)
+        return errno == EAGAIN ? MESSAGE_NONE : MESSAGE_CLOSED;
+    if (length == 0)
+        return MESSAGE_CLOSED;
+    if ((size_t)length > sizeof packet)
+        return MESSAGE_BROKEN;
+
+    size_t offset = 0;
+    msgpack_unpack_return unpacked = msgpack_unpack_next(&reader.unpacked, packet, (size_t)length, &offset);
+    const msgpack_object *object = &reader.unpacked.data;
+    if (unpacked != MSGPACK_UNPACK_SUCCESS || object->type != MSGPACK_OBJECT_ARRAY || object->via.array.size == 0 ||
+        object->via.array.ptr[0].type != MSGPACK_OBJECT_POSITIVE_INTEGER)
+        return MESSAGE_BROKEN;
+    reader.next = 1;
+    *result = &reader;
+    return MESSAGE_OK;
+}
+
+int message_kind(const struct message_reader *reader)
+{
+    return (int)reader->unpacked.data.via.array.ptr[0].via.u64;
+}
+
+static const msgpack_object *next_value(struct message_reader *reader)
+{
+    const msgpack_object_array *array = &reader->unpacked.data.via.array;
+    return reader->next < array->size ? &array->ptr[reader->next] : NULL;
+}
+
+bool message_get_int(struct message_reader *reader, int64_t *value)
+{
+    const msgpack_object *object = next_value(reader);
+    if (object == NULL)
+        return false;
+    if (object->type == MSGPACK_OBJECT_POSITIVE_INTEGER && object->via.u64 <= INT64_MAX)
+        *value = (int64_t)object->via.u64;
+    else if (object->type == MSGPACK_OBJECT_NEGATIVE_INTEGER)
+        *value = object->via.i64;
+    else
+        return false;
+    reader->next++;
+    return true;
+}
+
+bool message_get_text(struct message_reader *reader, const char **value, size_t *length)
+{
+    const msgpack_object *object = next_value(reader);
+    if (object == NULL || object->type != MSGPACK_OBJECT_STR)
+        return false;
+    *value = object->via.str.ptr;
+    *length = object->via.str.size;
+    reader->next++;
+    return true;
+}

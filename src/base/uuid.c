@@ -1,0 +1,59 @@
+/* uuid: version 7 ids (RFC 9562, 5.7). 48 bits of milliseconds; the 12 bits behind the version count the fraction of
+ * the millisecond and go up within it (RFC 9562, 6.2, method 3), 62 random bits. Any process. */
+#include "base/uuid.h"
+
+#include <stdint.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/clock.h"
+
+static const char digits[] = "0123456789abcdef";
+
+void uuid_v7(char text[UUID_TEXT_SIZE])
+{
+    static uint64_t last; /* milliseconds * 4096 + fraction */
+    uint64_t now = (uint64_t)clock_realtime();
+    uint64_t moment = (now / 1000) << 12 | (now % 1000) * 4096 / 1000;
+    if (moment <= last)
+        moment = last + 1;
+    last = moment;
+
+    unsigned char bytes[16];
+    INVARIANT(getrandom(bytes + 8, 8, 0) == 8);
+    uint64_t milliseconds = moment >> 12;
+    for (int i = 0; i < 6; i++)
+        bytes[i] = (unsigned char)(milliseconds >> (40 - 8 * i));
+    bytes[6] = (unsigned char)(0x70 | ((moment >> 8) & 0x0f));
+    bytes[7] = (unsigned char)moment;
+    bytes[8] = (unsigned char)(0x80 | (bytes[8] & 0x3f));
+
+    char *to = text;
+    for (int i = 0; i < 16; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            *to++ = '-';
+        *to++ = digits[bytes[i] >> 4];
+        *to++ = digits[bytes[i] & 0x0f];
+    }
+    *to = '\0';
+}
+
+bool uuid_parse(const char *bytes, size_t length, char text[UUID_TEXT_SIZE])
+{
+    if (length != UUID_TEXT_SIZE - 1)
+        return false;
+    for (size_t i = 0; i < length; i++) {
+        char byte = bytes[i];
+        if (i == 8 || i == 13 || i == 18 || i == 23) {
+            if (byte != '-')
+                return false;
+        } else if (byte >= 'A' && byte <= 'F') {
+            byte = (char)(byte - 'A' + 'a');
+        } else if (byte == '\0' || memchr(digits, byte, 16) == NULL) {
+            return false;
+        }
+        text[i] = byte;
+    }
+    text[length] = '\0';
+    return true;
+}

@@ -1,0 +1,19 @@
+/* uuid: ids of our own making, version 7 (RFC 9562, 5.7): time-ordered, so that rows made together lie together.
+ * Any process; the random part comes from getrandom(2). */
+#ifndef BASE_UUID_H
+#define BASE_UUID_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/object.h"
+
+#define UUID_TEXT_SIZE 37
+
+/* A new id as 36 lower-case characters and a NUL. Within a process ids never go back. */
+void uuid_v7(char text[UUID_TEXT_SIZE]);
+
+/* Reads exactly `length` bytes as a UUID of any version in 8-4-4-4-12 form, either case, and writes it in lower case. */
+bool uuid_parse(const char *bytes, size_t length, char text[UUID_TEXT_SIZE]) MUST_CHECK;
+
+#endif

@@ -1,0 +1,45 @@
+/* server: accepts connections of the shared listeners and speaks HTTP/1.1 on them. Worker process. */
+#ifndef HTTP_SERVER_H
+#define HTTP_SERVER_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/configuration.h"
+#include "http/request.h"
+
+struct http_server;
+
+/* Everything a server needs; limits and time-outs come from the configuration. Boot memory. */
+struct http_server_options {
+    struct event_base *base;
+    const struct configuration *configuration;
+    const struct http_route *routes; /* ended by a path of NULL */
+    const int *listeners;            /* non-blocking listening sockets, inherited; not closed by the server before http_server_drain */
+    size_t listener_count;
+    /* Called when the last connection has gone after http_server_drain. */
+    void (*drained)(void *context);
+    void *context;
+};
+
+/* Counters of this process since its start. */
+struct http_statistics {
+    int64_t connections; /* open now */
+    int64_t accepted;
+    int64_t requests;
+    int64_t in_flight; /* requests being worked on now */
+    int64_t memory;    /* bytes of buffers and arenas of connections */
+};
+
+struct http_server *http_server_create(const struct http_server_options *options);
+void http_server_statistics(const struct http_server *server, struct http_statistics *statistics);
+
+/* Accepts until nothing waits, closes the listeners, answers what comes on kept connections once more with
+ * Connection: close; `drained` is called when none is left. */
+void http_server_drain(struct http_server *server);
+/* Ends every connection now. */
+void http_server_close_all(struct http_server *server);
+
+#endif
