@@ -1,0 +1,228 @@
+/* configuration: reads the file by the table of options. inih reads the form, option.c the values; this file counts lines, so that
+ * an error names its place, and checks the values against each other. Master and turnoutctl. */
+#include "base/configuration.h"
+
+#include <errno.h>
+#include <ini.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/option.h"
+
+/* 1 for exports, 4 for the scheduler, the refresher and the mailer. */
+#define CONNECTIONS_BESIDE_WORKERS 5
+#define CONNECTIONS_PER_WORKER 2
+
+struct whole {
+    struct configuration values; /* first: the public part is the whole's address */
+    char **origins;              /* one per option; NULL is the default */
+};
+
+struct reading {
+    struct whole *whole;
+    const char *path;
+    FILE *file;
+    int line;
+    char *error; /* the first one stays */
+    size_t error_size;
+};
+
+static const struct configuration *current;
+
+static size_t option_count(void)
+{
+    size_t count = 0;
+    while (option_table()[count].name != NULL)
+        count++;
+    return count;
+}
+
+static void complain(struct reading *reading, const char *name, const char *what)
+{
+    if (reading->error[0] == '\0')
+        snprintf(reading->error, reading->error_size, "%s:%d: %s%s%s", reading->path, reading->line, name,
+                 name[0] == '\0' ? "" : ": ", what);
+}
+
+/* inih cuts a line at its own limit and would read the rest as a line of its own. */
+static char *read_line(char *text, int size, void *stream)
+{
+    struct reading *reading = stream;
+    if (fgets(text, size, reading->file) == NULL)
+        return NULL;
+    size_t length = strlen(text);
+    reading->line++;
+    if (length > 0 && text[length - 1] != '\n' && !feof(reading->file)) {
+        char what[80];
+        snprintf(what, sizeof what, "the line is longer than %d bytes", size - 2);
+        complain(reading, "", what);
+    }
+    return text;
+}
+
+/* inih's handler: 1 is success. */
+static int take_value(void *context, const char *section, const char *name, const char *value)
+{
+    struct reading *reading = context;
+    if (section[0] != '\0') {
+        complain(reading, section, "sections are not used; write the options without them");
+        return 0;
+    }
+    const struct option *option = option_find(name);
+    if (option == NULL) {
+        complain(reading, name, "unknown option");
+        return 0;
+    }
+    char **origin = &reading->whole->origins[option - option_table()];
+    if (*origin != NULL) {
+        char what[512];
+        snprintf(what, sizeof what, "is set twice (first at %s)", *origin);
+        complain(reading, name, what);
+        return 0;
+    }
+    char expected[128];
+    if (!option_store(option, &reading->whole->values, value, expected, sizeof expected)) {
+        char what[256];
+        snprintf(what, sizeof what, "expected %s, not \"%.60s\"", expected, value);
+        complain(reading, name, what);
+        return 0;
+    }
+    INVARIANT(asprintf(origin, "%s:%d", reading->path, reading->line) > 0);
+    return 1;
+}
+
+static void store_presets(struct whole *whole)
+{
+    for (const struct option *option = option_table(); option->name != NULL; option++) {
+        char expected[128];
+        if (option->preset != NULL)
+            INVARIANT(option_store(option, &whole->values, option->preset, expected, sizeof expected));
+    }
+}
+
+static bool read_file(struct whole *whole, const char *path, char *error, size_t error_size)
+{
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        snprintf(error, error_size, "%s: %s", path, strerror(errno));
+        return false;
+    }
+    struct reading reading = {.whole = whole, .path = path, .file = file, .error = error, .error_size = error_size};
+    error[0] = '\0';
+    int line = ini_parse_stream(read_line, &reading, take_value, &reading);
+    if (ferror(file) && error[0] == '\0')
+        snprintf(error, error_size, "%s: %s", path, strerror(errno));
+    fclose(file);
+    if (line > 0 && error[0] == '\0')
+        snprintf(error, error_size, "%s:%d: expected name = value", path, line);
+    return error[0] == '\0';
+}
+
+static const char *origin_of(const struct whole *whole, const char *name)
+{
+    const char *origin = whole->origins[option_find(name) - option_table()];
+    return origin == NULL ? "default" : origin;
+}
+
+/* Values that are right alone and wrong together. */
+static bool check_together(const struct whole *whole, char *error, size_t error_size)
+{
+    const struct configuration *values = &whole->values;
+    int64_t minimum = configuration_db_minimum(values->workers);
+    if (values->db_connections != 0 && values->db_connections < minimum) {
+        snprintf(error, error_size, "%s: db_connections: expected at least %" PRId64 " for %" PRId64
+                                    " workers (2 per worker + 5), not %" PRId64,
+                 origin_of(whole, "db_connections"), minimum, values->workers, values->db_connections);
+        return false;
+    }
+    if (values->workers > values->workers_max) {
+        snprintf(error, error_size, "%s: workers: expected at most workers_max, which is %" PRId64 ", not %" PRId64,
+                 origin_of(whole, "workers"), values->workers_max, values->workers);
+        return false;
+    }
+    if (values->request_line_size > values->header_size) {
+        snprintf(error, error_size, "%s: request_line_size: expected at most header_size, which is %" PRId64
+                                    ", not %" PRId64,
+                 origin_of(whole, "request_line_size"), values->header_size, values->request_line_size);
+        return false;
+    }
+    static const char *const needed[] = {"listen",        "internal_listen", "control_socket",  "database",
+                                         "sql_directory", "jwt_keys_file",   "cursor_key_file", NULL};
+    for (const char *const *name = needed; *name != NULL; name++) {
+        char text[8];
+        option_show(option_find(*name), values, text, sizeof text);
+        if (text[0] == '\0') {
+            snprintf(error, error_size, "%s: %s: expected a value", origin_of(whole, *name), *name);
+            return false;
+        }
+    }
+    return true;
+}
+
+struct configuration *configuration_read(const char *path, char *error, size_t error_size)
+{
+    struct whole *whole = calloc(1, sizeof *whole);
+    INVARIANT(whole != NULL);
+    whole->origins = calloc(option_count(), sizeof *whole->origins);
+    INVARIANT(whole->origins != NULL);
+    store_presets(whole);
+    if ((path != NULL && !read_file(whole, path, error, error_size)) || !check_together(whole, error, error_size)) {
+        configuration_free(&whole->values);
+        return NULL;
+    }
+    return &whole->values;
+}
+
+void configuration_free(struct configuration *configuration)
+{
+    if (configuration == NULL)
+        return;
+    struct whole *whole = (struct whole *)configuration;
+    char expected[128];
+    for (const struct option *option = option_table(); option->name != NULL; option++) {
+        free(whole->origins[option - option_table()]);
+        if (option->type == OPTION_TEXT)
+            INVARIANT(option_store(option, configuration, "", expected, sizeof expected));
+    }
+    free(whole->origins);
+    free(whole);
+}
+
+void configuration_set(const struct configuration *configuration)
+{
+    current = configuration;
+}
+
+const struct configuration *configuration_get(void)
+{
+    INVARIANT(current != NULL);
+    return current;
+}
+
+void configuration_each(const struct configuration *configuration, configuration_row *row, void *context)
+{
+    const struct whole *whole = (const struct whole *)configuration;
+    for (const struct option *option = option_table(); option->name != NULL; option++) {
+        char value[4096];
+        option_show(option, configuration, value, sizeof value);
+        row(context, option->name, value, option->preset == NULL ? "" : option->preset,
+            origin_of(whole, option->name));
+    }
+}
+
+int64_t configuration_db_minimum(int64_t workers)
+{
+    return CONNECTIONS_PER_WORKER * workers + CONNECTIONS_BESIDE_WORKERS;
+}
+
+int64_t configuration_db_connections(const struct configuration *configuration)
+{
+    return configuration->db_connections != 0 ? configuration->db_connections
+                                              : configuration_db_minimum(configuration->workers);
+}
+
+int64_t configuration_db_share(const struct configuration *configuration, int64_t workers)
+{
+    return (configuration_db_connections(configuration) - CONNECTIONS_BESIDE_WORKERS) / workers;
+}

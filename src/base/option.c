@@ -1,0 +1,258 @@
+/* option: the table of options, and how their values are read and written. Master and turnoutctl. */
+#include "base/option.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/configuration.h"
+
+#define PLACE(member) offsetof(struct configuration, member)
+#define MS INT64_C(1000)
+#define SECOND (1000 * MS)
+#define MINUTE (60 * SECOND)
+#define HOUR (60 * MINUTE)
+#define DAY (24 * HOUR)
+
+/* clang-format off */
+static const struct option table[] = {
+    {"listen", OPTION_TEXT, PLACE(listen), "127.0.0.1:8080", 0, 0, false,
+     "where the API listens, separated by commas: address:port, [address6]:port or unix:/path"},
+    {"listen_mode", OPTION_MODE, PLACE(listen_mode), "0660", 0, 0777, false, "permissions of Unix sockets in listen"},
+    {"internal_listen", OPTION_TEXT, PLACE(internal_listen), "127.0.0.1:9180", 0, 0, false,
+     "where /healthz and /readyz listen; never reachable from outside"},
+    {"control_socket", OPTION_TEXT, PLACE(control_socket), "/run/turnout/control.sock", 0, 0, false,
+     "Unix socket of turnoutctl"},
+    {"control_group", OPTION_TEXT, PLACE(control_group), NULL, 0, 0, false,
+     "group that may use the control socket beside root and the daemon's user"},
+
+    {"workers", OPTION_COUNT, PLACE(workers), "2", 1, 256, false, "worker processes; turnoutctl workers N changes it at run time"},
+    {"workers_max", OPTION_COUNT, PLACE(workers_max), "64", 1, 256, false, "most workers that turnoutctl workers may ask for"},
+    {"ping_interval", OPTION_DURATION, PLACE(ping_interval), "1s", 10 * MS, MINUTE, false, "how often the master pings its children"},
+    {"ping_timeout", OPTION_DURATION, PLACE(ping_timeout), "10s", 100 * MS, 10 * MINUTE, false,
+     "a child that does not answer for so long is killed and replaced"},
+    {"shutdown_timeout", OPTION_DURATION, PLACE(shutdown_timeout), "30s", 0, HOUR, false,
+     "how long open connections may finish after SIGTERM"},
+
+    {"max_connections", OPTION_COUNT, PLACE(max_connections), "10000", 1, 1000000, false, "client connections of one worker"},
+    {"request_line_size", OPTION_SIZE, PLACE(request_line_size), "8k", 256, 1 << 20, false, "longest request line; past it 414"},
+    {"header_size", OPTION_SIZE, PLACE(header_size), "16k", 512, 1 << 20, false, "request line and headers together; past it 431"},
+    {"header_count", OPTION_COUNT, PLACE(header_count), "64", 8, 1000, false, "headers of a request; past it 431"},
+    {"body_size", OPTION_SIZE, PLACE(body_size), "256k", 1024, 64 << 20, false, "largest request body; past it 413"},
+    {"header_timeout", OPTION_DURATION, PLACE(header_timeout), "10s", 10 * MS, HOUR, false, "from a request's first byte to the end of its headers"},
+    {"body_timeout", OPTION_DURATION, PLACE(body_timeout), "30s", 10 * MS, HOUR, false, "from the end of the headers to the end of the body"},
+    {"write_timeout", OPTION_DURATION, PLACE(write_timeout), "30s", 10 * MS, HOUR, false, "from the first byte of an answer to its last"},
+    {"idle_timeout", OPTION_DURATION, PLACE(idle_timeout), "75s", 10 * MS, HOUR, false,
+     "between requests; longer than the proxy's keep-alive, so that the proxy closes first"},
+
+    {"database", OPTION_TEXT, PLACE(database), "dbname=turnout user=turnout_app", 0, 0, false,
+     "connection string of turnout_app (libpq), without a password"},
+    {"database_password_file", OPTION_TEXT, PLACE(database_password_file), NULL, 0, 0, false, "file with the password of turnout_app"},
+    {"database_owner", OPTION_TEXT, PLACE(database_owner), "dbname=turnout user=turnout_owner", 0, 0, false,
+     "connection string of turnout_owner: migrations and partitions"},
+    {"database_owner_password_file", OPTION_TEXT, PLACE(database_owner_password_file), NULL, 0, 0, false, "file with the password of turnout_owner"},
+    {"db_connections", OPTION_COUNT, PLACE(db_connections), "0", 0, 10000, false,
+     "connections of this host to PostgreSQL, over all processes; 0: 2 per worker + 5, which is also the least"},
+    {"db_connections_min", OPTION_COUNT, PLACE(db_connections_min), "1", 0, 1000, false, "connections that each pool keeps open"},
+    {"db_connect_timeout", OPTION_DURATION, PLACE(db_connect_timeout), "3s", 10 * MS, 10 * MINUTE, false, "for a new connection"},
+    {"db_acquire_timeout", OPTION_DURATION, PLACE(db_acquire_timeout), "3s", 10 * MS, 10 * MINUTE, false, "how long a query waits for a connection"},
+    {"db_statement_timeout", OPTION_DURATION, PLACE(db_statement_timeout), "5s", 10 * MS, HOUR, false, "for one statement"},
+    {"db_idle_time", OPTION_DURATION, PLACE(db_idle_time), "5m", 10 * MS, DAY, false, "a connection above the minimum closes when idle for so long"},
+    {"db_lifetime", OPTION_DURATION, PLACE(db_lifetime), "1h", SECOND, 30 * DAY, false, "a connection is replaced after so long"},
+    {"sql_directory", OPTION_TEXT, PLACE(sql_directory), TURNOUT_SQLDIR, 0, 0, false, "folder of the migrations and rules"},
+
+    {"jwt_keys_file", OPTION_TEXT, PLACE(jwt_keys_file), TURNOUT_SYSCONFDIR "/turnout/jwks.json", 0, 0, false,
+     "JWK Set with the keys that sign tokens (HS256, RS256, ES256)"},
+    {"jwt_issuer", OPTION_TEXT, PLACE(jwt_issuer), "turnout", 0, 0, false, "issuer that tokens must name"},
+    {"jwt_audience", OPTION_TEXT, PLACE(jwt_audience), "turnout", 0, 0, false, "audience that tokens must name"},
+    {"jwt_leeway", OPTION_DURATION, PLACE(jwt_leeway), "60s", 0, 10 * MINUTE, false, "difference of clocks that exp and nbf allow for"},
+    {"trust_role_claim", OPTION_SWITCH, PLACE(trust_role_claim), "yes", 0, 0, false, "a token's role wins over the users table's"},
+    {"public_read", OPTION_SWITCH, PLACE(public_read), "yes", 0, 0, false, "published, completed and cancelled events are readable without a token"},
+    {"cursor_key_file", OPTION_TEXT, PLACE(cursor_key_file), TURNOUT_SYSCONFDIR "/turnout/cursor.key", 0, 0, false,
+     "secret that signs page cursors, the same on all hosts; at least 32 bytes"},
+
+    {"complete_interval", OPTION_DURATION, PLACE(complete_interval), "30s", 10 * MS, DAY, false, "how often events that have ended are completed"},
+    {"prune_interval", OPTION_DURATION, PLACE(prune_interval), "1m", 10 * MS, DAY, false, "how often changes and idempotency keys are pruned"},
+    {"changes_keep", OPTION_DURATION, PLACE(changes_keep), "1h", SECOND, 30 * DAY, false, "how long rows of changes are kept"},
+    {"idempotency_keep", OPTION_DURATION, PLACE(idempotency_keep), "24h", MINUTE, 30 * DAY, false, "how long idempotency keys are kept"},
+    {"partition_interval", OPTION_DURATION, PLACE(partition_interval), "1h", 10 * MS, 30 * DAY, false, "how often partitions ahead are looked after"},
+    {"partition_years", OPTION_COUNT, PLACE(partition_years), "3", 1, 20, false, "years ahead for which partitions exist"},
+
+    {"log_level", OPTION_LEVEL, PLACE(log_level), "info", 0, 0, true, "debug, info, warning or error"},
+    {"log_format", OPTION_FORMAT, PLACE(log_format), "logfmt", 0, 0, true, "logfmt or json"},
+    {"access_log", OPTION_SWITCH, PLACE(access_log), "yes", 0, 0, true, "one line per request"},
+    {NULL, OPTION_TEXT, 0, NULL, 0, 0, false, NULL},
+};
+/* clang-format on */
+
+/* Largest first: a value is written with the largest unit that divides it. */
+static const struct unit {
+    const char *suffix;
+    int64_t factor;
+} duration_units[] = {{"d", DAY}, {"h", HOUR}, {"m", MINUTE}, {"s", SECOND}, {"ms", MS}, {"us", 1}, {NULL, 0}},
+  size_units[] = {{"m", 1 << 20}, {"k", 1 << 10}, {"", 1}, {NULL, 0}}, count_units[] = {{"", 1}, {NULL, 0}};
+
+const struct option *option_table(void)
+{
+    return table;
+}
+
+const struct option *option_find(const char *name)
+{
+    for (const struct option *option = table; option->name != NULL; option++) {
+        if (strcmp(option->name, name) == 0)
+            return option;
+    }
+    return NULL;
+}
+
+static const struct unit *units_of(enum option_type type)
+{
+    return type == OPTION_DURATION ? duration_units : type == OPTION_SIZE ? size_units : count_units;
+}
+
+static void write_number(int64_t value, const struct unit *units, char *text, size_t size)
+{
+    const struct unit *unit = units;
+    while (unit[1].suffix != NULL && (value == 0 || value % unit->factor != 0))
+        unit++;
+    if (value == 0 && units == duration_units)
+        snprintf(text, size, "0s");
+    else
+        snprintf(text, size, "%" PRId64 "%s", value / unit->factor, unit->suffix);
+}
+
+static bool read_number(const char *text, const struct unit *units, int64_t *value)
+{
+    char *end;
+    errno = 0;
+    if (text[0] < '0' || text[0] > '9')
+        return false;
+    long long number = strtoll(text, &end, 10);
+    if (errno != 0)
+        return false;
+    for (const struct unit *unit = units; unit->suffix != NULL; unit++) {
+        if (strcmp(end, unit->suffix) == 0) {
+            if (number > INT64_MAX / unit->factor)
+                return false;
+            *value = number * unit->factor;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool store_number(const struct option *option, int64_t *place, const char *text, char *expected,
+                         size_t expected_size)
+{
+    const struct unit *units = units_of(option->type);
+    int64_t value;
+    if (read_number(text, units, &value) && value >= option->least && value <= option->most) {
+        *place = value;
+        return true;
+    }
+    char least[32];
+    char most[32];
+    write_number(option->least, units, least, sizeof least);
+    write_number(option->most, units, most, sizeof most);
+    const char *what = option->type == OPTION_DURATION ? "a duration (us, ms, s, m, h, d)"
+                       : option->type == OPTION_SIZE   ? "a size (k, m)"
+                                                       : "a number";
+    snprintf(expected, expected_size, "%s from %s to %s", what, least, most);
+    return false;
+}
+
+static bool store_mode(int64_t *place, const char *text, char *expected, size_t expected_size)
+{
+    char *end;
+    long value = strtol(text, &end, 8);
+    if (text[0] >= '0' && text[0] <= '7' && *end == '\0' && value <= 0777) {
+        *place = value;
+        return true;
+    }
+    snprintf(expected, expected_size, "permission bits in octal from 0000 to 0777");
+    return false;
+}
+
+static bool store_switch(bool *place, const char *text, char *expected, size_t expected_size)
+{
+    if (strcmp(text, "yes") == 0 || strcmp(text, "no") == 0) {
+        *place = text[0] == 'y';
+        return true;
+    }
+    snprintf(expected, expected_size, "yes or no");
+    return false;
+}
+
+static void store_text(const char **place, const char *text)
+{
+    free((void *)(uintptr_t)*place);
+    *place = NULL;
+    if (text[0] == '\0')
+        return;
+    *place = strdup(text);
+    INVARIANT(*place != NULL);
+}
+
+bool option_store(const struct option *option, struct configuration *configuration, const char *text, char *expected,
+                  size_t expected_size)
+{
+    void *place = (char *)configuration + option->offset;
+    switch (option->type) {
+    case OPTION_TEXT:
+        store_text(place, text);
+        return true;
+    case OPTION_COUNT:
+    case OPTION_SIZE:
+    case OPTION_DURATION:
+        return store_number(option, place, text, expected, expected_size);
+    case OPTION_SWITCH:
+        return store_switch(place, text, expected, expected_size);
+    case OPTION_MODE:
+        return store_mode(place, text, expected, expected_size);
+    case OPTION_LEVEL:
+        if (log_level_parse(text, place))
+            return true;
+        snprintf(expected, expected_size, "debug, info, warning or error");
+        return false;
+    case OPTION_FORMAT:
+        if (strcmp(text, "logfmt") == 0 || strcmp(text, "json") == 0) {
+            *(enum log_format *)place = text[0] == 'j' ? LOG_FORMAT_JSON : LOG_FORMAT_LOGFMT;
+            return true;
+        }
+        snprintf(expected, expected_size, "logfmt or json");
+        return false;
+    }
+    return false;
+}
+
+void option_show(const struct option *option, const struct configuration *configuration, char *text, size_t size)
+{
+    const void *place = (const char *)configuration + option->offset;
+    switch (option->type) {
+    case OPTION_TEXT: {
+        const char *value = *(const char *const *)place;
+        snprintf(text, size, "%s", value == NULL ? "" : value);
+        break;
+    }
+    case OPTION_COUNT:
+    case OPTION_SIZE:
+    case OPTION_DURATION:
+        write_number(*(const int64_t *)place, units_of(option->type), text, size);
+        break;
+    case OPTION_SWITCH:
+        snprintf(text, size, "%s", *(const bool *)place ? "yes" : "no");
+        break;
+    case OPTION_MODE:
+        snprintf(text, size, "%04o", (unsigned)*(const int64_t *)place);
+        break;
+    case OPTION_LEVEL:
+        snprintf(text, size, "%s", log_level_name(*(const enum log_level *)place));
+        break;
+    case OPTION_FORMAT:
+        snprintf(text, size, "%s", *(const enum log_format *)place == LOG_FORMAT_JSON ? "json" : "logfmt");
+        break;
+    }
+}

@@ -1,0 +1,48 @@
+/* option: the one table of options. The configuration reads by it, prints by it, and tests hold conf/turnout.conf and the manual
+ * against it. Master and turnoutctl. */
+#ifndef BASE_OPTION_H
+#define BASE_OPTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/object.h"
+
+enum option_type {
+    OPTION_TEXT,
+    OPTION_COUNT,    /* a whole number */
+    OPTION_SIZE,     /* bytes; k and m are 1,024 and 1,048,576 */
+    OPTION_DURATION, /* us, ms, s, m, h, d; kept in microseconds */
+    OPTION_SWITCH,   /* yes or no */
+    OPTION_MODE,     /* permission bits, octal */
+    OPTION_LEVEL,    /* of the log */
+    OPTION_FORMAT,   /* of the log */
+};
+
+struct option {
+    const char *name;
+    enum option_type type;
+    size_t offset;      /* in struct configuration */
+    const char *preset; /* as it would be written; NULL: not set */
+    int64_t least;      /* numbers and durations, inclusive */
+    int64_t most;
+    bool reloadable;
+    const char *help;
+};
+
+struct configuration;
+
+/* The table, ended by a name of NULL. */
+const struct option *option_table(void);
+const struct option *option_find(const char *name);
+
+/* Stores `text` at the option's place. false: `expected` says what would have been right ("a duration from 1ms to 1h"). Texts are copied
+ * and owned by the configuration. */
+bool option_store(const struct option *option, struct configuration *configuration, const char *text, char *expected,
+                  size_t expected_size) MUST_CHECK;
+
+/* Writes the value as it would be written in the file. */
+void option_show(const struct option *option, const struct configuration *configuration, char *text, size_t size);
+
+#endif
