@@ -216,13 +216,12 @@ int64_t configuration_db_minimum(int64_t workers)
     return CONNECTIONS_PER_WORKER * workers + CONNECTIONS_BESIDE_WORKERS;
 }
 
-int64_t configuration_db_connections(const struct configuration *configuration)
+int64_t configuration_db_connections(const struct configuration *configuration, int64_t workers)
 {
-    return configuration->db_connections != 0 ? configuration->db_connections
-                                              : configuration_db_minimum(configuration->workers);
+    return configuration->db_connections != 0 ? configuration->db_connections : configuration_db_minimum(workers);
 }
 
 int64_t configuration_db_share(const struct configuration *configuration, int64_t workers)
 {
-    return (configuration_db_connections(configuration) - CONNECTIONS_BESIDE_WORKERS) / workers;
+    return (configuration_db_connections(configuration, workers) - CONNECTIONS_BESIDE_WORKERS) / workers;
 }

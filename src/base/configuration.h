@@ -84,8 +84,8 @@ typedef void configuration_row(void *context, const char *name, const char *valu
                                const char *origin);
 void configuration_each(const struct configuration *configuration, configuration_row *row, void *context);
 
-/* Connections of this host's budget: the whole, and the share of one worker of `workers`. */
-int64_t configuration_db_connections(const struct configuration *configuration);
+/* Connections to PostgreSQL that this host may open with `workers` workers, the least that they need, and one worker's share. */
+int64_t configuration_db_connections(const struct configuration *configuration, int64_t workers);
 int64_t configuration_db_minimum(int64_t workers);
 int64_t configuration_db_share(const struct configuration *configuration, int64_t workers);
 

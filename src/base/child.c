@@ -1,0 +1,355 @@
+/* child: what every process that the master forks does alike. Worker, scheduler. It may touch its own channel and signals, nothing
+ * else of the master. Signals are read from a signalfd; the two handlers here only end the process. */
+#include "base/child.h"
+
+#include <errno.h>
+#include <jemalloc/jemalloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define CHILD_MAGIC 0x4348494cU
+/* The master is gone: requests in flight get this long (microseconds); then SIGALRM ends even a process whose loop hangs. Together
+ * they keep the promise that all children are gone within a second. */
+#define ORPHAN_DRAIN 400000
+#define ORPHAN_END 700000
+
+struct child {
+    OBJECT_HEADER;
+    struct event_base *base;
+    struct event *channel_event;
+    struct event *signal_event;
+    struct event *orphan_timer;
+    struct event *lag_timer;
+    int channel;
+    int signals;
+    int64_t interval; /* of the lag probe */
+    int64_t lag_due;
+    int64_t lag_most;
+    struct child_host host;
+    const struct child_callbacks *callbacks;
+    enum exit_status status;
+    bool stopping;
+    bool exiting;
+};
+
+static struct {
+    const char *what;
+    const char *request_id;
+} activity;
+
+void child_set_activity(const char *what, const char *request_id)
+{
+    activity.what = what;
+    activity.request_id = request_id;
+}
+
+/* The death signal: a hung loop must not outlive the master. Only async-signal-safe calls. */
+static void on_master_death(int number)
+{
+    (void)number;
+    struct itimerval end = {.it_value = clock_timeval(ORPHAN_END)};
+    setitimer(ITIMER_REAL, &end, NULL);
+}
+
+static void on_crash(int number)
+{
+    char line[512];
+    int length = snprintf(line, sizeof line, "level=error pid=%d message=\"crashed\" signal=%d activity=\"%s\" request_id=\"%s\"\n",
+                          (int)getpid(), number, activity.what == NULL ? "idle" : activity.what,
+                          activity.request_id == NULL ? "" : activity.request_id);
+    ssize_t written = write(STDERR_FILENO, line, (size_t)length);
+    (void)written;
+    raise(number); /* SA_RESETHAND: now with the default action */
+}
+
+static void arm_signals(struct child *child)
+{
+    signal(SIGPIPE, SIG_IGN);
+    struct sigaction death = {.sa_handler = on_master_death};
+    sigaction(SIGUSR2, &death, NULL);
+    signal(SIGALRM, SIG_DFL);
+#ifndef __SANITIZE_ADDRESS__
+    static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+    struct sigaction crash = {.sa_handler = on_crash, .sa_flags = (int)SA_RESETHAND};
+    for (size_t i = 0; i < sizeof crashes / sizeof crashes[0]; i++)
+        sigaction(crashes[i], &crash, NULL);
+#endif
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGQUIT);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
+    sigprocmask(SIG_SETMASK, &set, NULL);
+    child->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    INVARIANT(child->signals >= 0);
+}
+
+static void stop(struct child *child, bool now)
+{
+    if (child->stopping && !now)
+        return;
+    child->stopping = true;
+    child->callbacks->stop(child->callbacks->context, now);
+}
+
+static void on_orphan_timer(evutil_socket_t unused, short events, void *context)
+{
+    struct child *child = context;
+    (void)unused;
+    (void)events;
+    OBJECT_CHECK(child, CHILD_MAGIC);
+    child_exit(child, EXIT_STATUS_RESTART);
+}
+
+static void master_is_gone(struct child *child)
+{
+    event_del(child->channel_event);
+    log_warning("the master is gone; ending");
+    on_master_death(0);
+    struct timeval drain = clock_timeval(ORPHAN_DRAIN);
+    evtimer_add(child->orphan_timer, &drain);
+    stop(child, false);
+}
+
+static void on_signal(evutil_socket_t descriptor, short events, void *context)
+{
+    struct child *child = context;
+    (void)events;
+    OBJECT_CHECK(child, CHILD_MAGIC);
+    struct signalfd_siginfo info;
+    while (read(descriptor, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (info.ssi_signo == SIGTERM)
+            stop(child, false);
+        else if (info.ssi_signo == SIGQUIT)
+            stop(child, true);
+        /* SIGINT of a terminal, SIGHUP and SIGUSR1 are the master's to act on */
+    }
+}
+
+static void answer_ping(struct child *child, struct message_reader *reader)
+{
+    int64_t number;
+    if (!message_get_int(reader, &number) || !message_get_int(reader, &child->host.workers_ready) ||
+        !message_get_int(reader, &child->host.workers_wanted))
+        return;
+    struct child_report report = {.loop_lag = child->lag_most};
+    child->lag_most = 0;
+    size_t size = sizeof report.memory_allocated;
+    uint64_t epoch = 1;
+    size_t epoch_size = sizeof epoch;
+    if (mallctl("epoch", &epoch, &epoch_size, &epoch, epoch_size) == 0) {
+        size_t allocated = 0;
+        size_t resident = 0;
+        if (mallctl("stats.allocated", &allocated, &size, NULL, 0) == 0)
+            report.memory_allocated = (int64_t)allocated;
+        if (mallctl("stats.resident", &resident, &size, NULL, 0) == 0)
+            report.memory_resident = (int64_t)resident;
+    }
+    child->callbacks->report(child->callbacks->context, &report);
+    struct message_writer *writer = message_begin(CHILD_MESSAGE_PONG);
+    message_put_int(writer, number);
+    child_report_put(writer, &report);
+    if (!message_send(writer, child->channel))
+        log_debug("pong not sent", log_text("error", strerror(errno)));
+}
+
+static void take_message(struct child *child, struct message_reader *reader)
+{
+    int64_t value;
+    switch (message_kind(reader)) {
+    case CHILD_MESSAGE_PING:
+        answer_ping(child, reader);
+        break;
+    case CHILD_MESSAGE_STOP:
+        if (message_get_int(reader, &value))
+            stop(child, value != 0);
+        break;
+    case CHILD_MESSAGE_LOG_LEVEL:
+        if (message_get_int(reader, &value) && value >= LOG_LEVEL_DEBUG && value <= LOG_LEVEL_ERROR)
+            log_set_level((enum log_level)value);
+        break;
+    case CHILD_MESSAGE_DB_SHARE:
+        if (message_get_int(reader, &value) && value > 0)
+            child->callbacks->db_share(child->callbacks->context, value);
+        break;
+    default:
+        log_warning("unknown message from the master", log_int("kind", message_kind(reader)));
+    }
+}
+
+static void on_channel(evutil_socket_t descriptor, short events, void *context)
+{
+    struct child *child = context;
+    (void)events;
+    OBJECT_CHECK(child, CHILD_MAGIC);
+    struct message_reader *reader;
+    for (;;) {
+        switch (message_receive(descriptor, &reader)) {
+        case MESSAGE_OK:
+            take_message(child, reader);
+            break;
+        case MESSAGE_NONE:
+            return;
+        case MESSAGE_CLOSED:
+            master_is_gone(child);
+            return;
+        case MESSAGE_BROKEN:
+            log_warning("unreadable message from the master");
+            break;
+        }
+    }
+}
+
+static void on_lag_timer(evutil_socket_t unused, short events, void *context)
+{
+    struct child *child = context;
+    (void)unused;
+    (void)events;
+    OBJECT_CHECK(child, CHILD_MAGIC);
+    int64_t now = clock_monotonic();
+    if (now - child->lag_due > child->lag_most)
+        child->lag_most = now - child->lag_due;
+    child->lag_due = now + child->interval;
+    struct timeval interval = clock_timeval(child->interval);
+    evtimer_add(child->lag_timer, &interval);
+}
+
+struct child *child_create(int channel, int master, int64_t ping_interval)
+{
+    struct child *child = calloc(1, sizeof *child);
+    INVARIANT(child != NULL);
+    child->magic = CHILD_MAGIC;
+    child->channel = channel;
+    child->interval = ping_interval;
+    arm_signals(child);
+    /* the master may have died between the fork and this line */
+    if (prctl(PR_SET_PDEATHSIG, SIGUSR2) != 0 || getppid() != master)
+        exit(EXIT_STATUS_RESTART);
+
+    child->base = event_base_new();
+    INVARIANT(child->base != NULL);
+    child->channel_event = event_new(child->base, channel, EV_READ | EV_PERSIST, on_channel, child);
+    child->signal_event = event_new(child->base, child->signals, EV_READ | EV_PERSIST, on_signal, child);
+    child->orphan_timer = evtimer_new(child->base, on_orphan_timer, child);
+    child->lag_timer = evtimer_new(child->base, on_lag_timer, child);
+    INVARIANT(child->channel_event != NULL && child->signal_event != NULL && child->orphan_timer != NULL &&
+              child->lag_timer != NULL);
+    return child;
+}
+
+struct event_base *child_base(const struct child *child)
+{
+    return child->base;
+}
+
+const struct child_host *child_host(const struct child *child)
+{
+    return &child->host;
+}
+
+void child_ready(struct child *child)
+{
+    if (!message_send(message_begin(CHILD_MESSAGE_READY), child->channel))
+        log_warning("could not tell the master", log_text("error", strerror(errno)));
+}
+
+int child_run(struct child *child, const struct child_callbacks *callbacks)
+{
+    child->callbacks = callbacks;
+    event_add(child->channel_event, NULL);
+    event_add(child->signal_event, NULL);
+    child->lag_due = clock_monotonic();
+    on_lag_timer(-1, 0, child);
+    while (!child->exiting)
+        INVARIANT(event_base_loop(child->base, EVLOOP_ONCE) == 0);
+    return (int)child->status;
+}
+
+void child_exit(struct child *child, enum exit_status status)
+{
+    child->status = status;
+    child->exiting = true;
+    event_base_loopbreak(child->base);
+}
+
+static int64_t *const *report_numbers(struct child_report *report)
+{
+    static int64_t *numbers[11];
+    size_t at = 0;
+    numbers[at++] = &report->connections;
+    numbers[at++] = &report->accepted;
+    numbers[at++] = &report->requests;
+    numbers[at++] = &report->in_flight;
+    numbers[at++] = &report->memory_http;
+    numbers[at++] = &report->memory_allocated;
+    numbers[at++] = &report->memory_resident;
+    numbers[at++] = &report->loop_lag;
+    numbers[at++] = &report->db_share;
+    numbers[at++] = &report->pool_count;
+    numbers[at] = NULL;
+    return numbers;
+}
+
+static int64_t *const *pool_numbers(struct child_pool_report *pool)
+{
+    static int64_t *numbers[10];
+    size_t at = 0;
+    numbers[at++] = &pool->open;
+    numbers[at++] = &pool->idle;
+    numbers[at++] = &pool->in_flight;
+    numbers[at++] = &pool->waiting;
+    numbers[at++] = &pool->max;
+    numbers[at++] = &pool->connects;
+    numbers[at++] = &pool->lost;
+    numbers[at++] = &pool->timeouts;
+    numbers[at++] = &pool->reachable;
+    numbers[at] = NULL;
+    return numbers;
+}
+
+void child_report_put(struct message_writer *writer, const struct child_report *report)
+{
+    struct child_report copy = *report;
+    for (int64_t *const *number = report_numbers(&copy); *number != NULL; number++)
+        message_put_int(writer, **number);
+    for (int64_t i = 0; i < copy.pool_count; i++) {
+        message_put_text(writer, copy.pools[i].name);
+        for (int64_t *const *number = pool_numbers(&copy.pools[i]); *number != NULL; number++)
+            message_put_int(writer, **number);
+    }
+}
+
+bool child_report_get(struct message_reader *reader, struct child_report *report)
+{
+    *report = (struct child_report){0};
+    for (int64_t *const *number = report_numbers(report); *number != NULL; number++) {
+        if (!message_get_int(reader, *number))
+            return false;
+    }
+    if (report->pool_count < 0 || report->pool_count > CHILD_POOLS_MAX)
+        return false;
+    for (int64_t i = 0; i < report->pool_count; i++) {
+        const char *name;
+        size_t length;
+        if (!message_get_text(reader, &name, &length) || length >= sizeof report->pools[i].name)
+            return false;
+        memcpy(report->pools[i].name, name, length);
+        report->pools[i].name[length] = '\0';
+        for (int64_t *const *number = pool_numbers(&report->pools[i]); *number != NULL; number++) {
+            if (!message_get_int(reader, *number))
+                return false;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,78 @@
+/* child: what every process that the master forks does alike: its loop, its channel to the master, pings, stopping, and dying with
+ * the master. Worker, scheduler; the kinds of message are the master's, too. */
+#ifndef BASE_CHILD_H
+#define BASE_CHILD_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/message.h"
+#include "base/object.h"
+
+/* Exit status is protocol between a child and the master, and between the master and systemd. */
+enum exit_status { EXIT_STATUS_DONE = 0, EXIT_STATUS_RESTART = 1, EXIT_STATUS_DO_NOT_RESTART = 2 };
+
+/* Messages between master and child; what follows the kind stands behind each. */
+enum child_message {
+    CHILD_MESSAGE_PING,      /* master: number, workers ready, workers wanted */
+    CHILD_MESSAGE_PONG,      /* child: number, the report (child_report_put) */
+    CHILD_MESSAGE_READY,     /* child: serves from now on */
+    CHILD_MESSAGE_STOP,      /* master: 1 = now, 0 = when what is open has ended */
+    CHILD_MESSAGE_LOG_LEVEL, /* master: enum log_level */
+    CHILD_MESSAGE_DB_SHARE,  /* master: connections to PostgreSQL that this process may have */
+};
+
+#define CHILD_POOLS_MAX 4
+
+/* One pool of connections to PostgreSQL as a child reports it. */
+struct child_pool_report {
+    char name[16];
+    int64_t open, idle, in_flight, waiting, max, connects, lost, timeouts, reachable;
+};
+
+/* What a child says of itself with each pong. */
+struct child_report {
+    int64_t connections, accepted, requests, in_flight; /* HTTP */
+    int64_t memory_http;                                /* bytes of connections and requests */
+    int64_t memory_allocated, memory_resident;          /* bytes, as the allocator and the kernel see them */
+    int64_t loop_lag;                                   /* microseconds that the loop was late, most since the last report */
+    int64_t db_share;                                   /* the share that it knows */
+    int64_t pool_count;
+    struct child_pool_report pools[CHILD_POOLS_MAX];
+};
+
+void child_report_put(struct message_writer *writer, const struct child_report *report);
+bool child_report_get(struct message_reader *reader, struct child_report *report) MUST_CHECK;
+
+/* What the process brings. Called from the loop; none may be NULL. */
+struct child_callbacks {
+    void (*stop)(void *context, bool now);
+    void (*report)(void *context, struct child_report *report);
+    void (*db_share)(void *context, int64_t share);
+    void *context;
+};
+
+/* What the master last said of the host. */
+struct child_host {
+    int64_t workers_ready;
+    int64_t workers_wanted;
+};
+
+struct child;
+
+/* First thing in a child: takes over signals and the channel, arms the death signal. `master` is the master's pid. */
+struct child *child_create(int channel, int master, int64_t ping_interval);
+struct event_base *child_base(const struct child *child);
+const struct child_host *child_host(const struct child *child);
+/* Tells the master that the process serves. */
+void child_ready(struct child *child);
+/* Runs the loop until child_exit; returns the status to exit with. */
+int child_run(struct child *child, const struct child_callbacks *callbacks);
+/* Ends the loop. */
+void child_exit(struct child *child, enum exit_status status);
+
+/* Names what the process is doing, for the line that a crash leaves. Both must stay readable until the next call; NULL: nothing. */
+void child_set_activity(const char *what, const char *request_id);
+
+#endif
