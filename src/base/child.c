@@ -225,21 +225,21 @@ static void on_lag_timer(evutil_socket_t unused, short events, void *context)
     evtimer_add(child->lag_timer, &interval);
 }
 
-struct child *child_create(int channel, int master, int64_t ping_interval)
+struct child *child_create(const struct child_start *start, int64_t ping_interval)
 {
     struct child *child = calloc(1, sizeof *child);
     INVARIANT(child != NULL);
     child->magic = CHILD_MAGIC;
-    child->channel = channel;
+    child->channel = start->channel;
     child->interval = ping_interval;
     arm_signals(child);
     /* the master may have died between the fork and this line */
-    if (prctl(PR_SET_PDEATHSIG, SIGUSR2) != 0 || getppid() != master)
+    if (prctl(PR_SET_PDEATHSIG, SIGUSR2) != 0 || getppid() != start->master)
         exit(EXIT_STATUS_RESTART);
 
     child->base = event_base_new();
     INVARIANT(child->base != NULL);
-    child->channel_event = event_new(child->base, channel, EV_READ | EV_PERSIST, on_channel, child);
+    child->channel_event = event_new(child->base, start->channel, EV_READ | EV_PERSIST, on_channel, child);
     child->signal_event = event_new(child->base, child->signals, EV_READ | EV_PERSIST, on_signal, child);
     child->orphan_timer = evtimer_new(child->base, on_orphan_timer, child);
     child->lag_timer = evtimer_new(child->base, on_lag_timer, child);

@@ -59,10 +59,18 @@ struct child_host {
     int64_t workers_wanted;
 };
 
+/* What a child gets from the master. */
+struct child_start {
+    int slot;
+    int channel;
+    int master;       /* its pid */
+    int64_t db_share; /* connections to PostgreSQL that this process may have */
+};
+
 struct child;
 
-/* First thing in a child: takes over signals and the channel, arms the death signal. `master` is the master's pid. */
-struct child *child_create(int channel, int master, int64_t ping_interval);
+/* First thing in a child: takes over signals and the channel, arms the death signal. */
+struct child *child_create(const struct child_start *start, int64_t ping_interval);
 struct event_base *child_base(const struct child *child);
 const struct child_host *child_host(const struct child *child);
 /* Tells the master that the process serves. */

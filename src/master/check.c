@@ -1,0 +1,75 @@
+/* check: what only a look at the system can say about a configuration. Runs in a short-lived child of the master before it starts anything,
+ * and for --check-config: OpenSSL and libpq must not start in the master. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/secret.h"
+#include "identity/cursor.h"
+#include "identity/key_set.h"
+#include "master/listener.h"
+#include "master/master.h"
+#include "pg/migrate.h"
+#include "pg/pool.h"
+
+#define CURSOR_KEY_LEAST 32
+
+static bool check_secret(const char *option, const char *path, size_t least, char *error, size_t error_size)
+{
+    char why[384];
+    size_t length;
+    if (path == NULL)
+        return true;
+    char *secret = secret_read(path, &length, why, sizeof why);
+    bool enough = secret != NULL && length >= least;
+    if (secret == NULL)
+        snprintf(error, error_size, "%s: %s", option, why);
+    else if (!enough)
+        snprintf(error, error_size, "%s: %s: expected at least %zu bytes, found %zu", option, path, least, length);
+    secret_free(secret, length);
+    return enough;
+}
+
+static bool check_dsn(const char *option, const char *dsn, char *error, size_t error_size)
+{
+    char why[384];
+    if (dsn == NULL || pg_dsn_check(dsn, why, sizeof why))
+        return true;
+    snprintf(error, error_size, "%s: %s", option, why);
+    return false;
+}
+
+static bool check_listen(const char *option, const char *addresses, char *error, size_t error_size)
+{
+    char why[384];
+    if (listeners_check(addresses, why, sizeof why))
+        return true;
+    snprintf(error, error_size, "%s: %s", option, why);
+    return false;
+}
+
+bool master_check(const struct configuration *configuration, char *error, size_t error_size)
+{
+    char why[384];
+    int version;
+    if (!check_listen("listen", configuration->listen, error, error_size) ||
+        !check_listen("internal_listen", configuration->internal_listen, error, error_size) ||
+        !check_dsn("database", configuration->database, error, error_size) ||
+        !check_dsn("database_owner", configuration->database_owner, error, error_size) ||
+        !check_secret("database_password_file", configuration->database_password_file, 1, error, error_size) ||
+        !check_secret("database_owner_password_file", configuration->database_owner_password_file, 1, error,
+                      error_size) ||
+        !check_secret("cursor_key_file", configuration->cursor_key_file, CURSOR_KEY_LEAST, error, error_size))
+        return false;
+    struct key_set *keys = key_set_read(configuration->jwt_keys_file, why, sizeof why);
+    if (keys == NULL) {
+        snprintf(error, error_size, "jwt_keys_file: %s", why);
+        return false;
+    }
+    key_set_free(keys);
+    if (!pg_schema_expected(configuration->sql_directory, &version, why, sizeof why)) {
+        snprintf(error, error_size, "sql_directory: %s", why);
+        return false;
+    }
+    return true;
+}

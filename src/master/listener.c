@@ -1,0 +1,207 @@
+/* listener: opens the listening sockets. Master, before the first fork; non-blocking, shared by all workers. */
+#include "master/listener.h"
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define BACKLOG 4096
+#define UNIX_PREFIX "unix:"
+
+/* One address of the list, cut out and without white space. */
+struct address {
+    char text[512];
+    char host[256]; /* TCP */
+    char port[16];
+    const char *path; /* Unix socket, else NULL */
+};
+
+static bool parse_tcp(struct address *address, char *error, size_t error_size)
+{
+    const char *colon = strrchr(address->text, ':');
+    size_t length = colon == NULL ? 0 : (size_t)(colon - address->text);
+    const char *host = address->text;
+    if (length >= 2 && host[0] == '[' && host[length - 1] == ']') {
+        host++;
+        length -= 2;
+    }
+    unsigned port = 0;
+    char behind;
+    if (colon == NULL || length == 0 || length >= sizeof address->host || strlen(colon + 1) >= sizeof address->port ||
+        sscanf(colon + 1, "%5u%c", &port, &behind) != 1 || port > 65535) {
+        snprintf(error, error_size, "expected address:port, [address6]:port or unix:/path, not \"%.80s\"",
+                 address->text);
+        return false;
+    }
+    memcpy(address->host, host, length);
+    address->host[length] = '\0';
+    snprintf(address->port, sizeof address->port, "%u", port);
+    return true;
+}
+
+static bool check_path(const char *path, char *error, size_t error_size)
+{
+    struct sockaddr_un name;
+    if (path[0] == '/' && strlen(path) < sizeof name.sun_path)
+        return true;
+    snprintf(error, error_size, "%.120s: expected an absolute path of at most %zu bytes", path,
+             sizeof name.sun_path - 1);
+    return false;
+}
+
+/* Reads the next address of the list. Returns 1, 0 at the end, -1 with `error`. */
+static int next_address(const char **list, struct address *address, char *error, size_t error_size)
+{
+    const char *at = *list + strspn(*list, " \t,");
+    size_t length = strcspn(at, ",");
+    *list = at + length;
+    while (length > 0 && (at[length - 1] == ' ' || at[length - 1] == '\t'))
+        length--;
+    if (length == 0)
+        return 0;
+    if (length >= sizeof address->text) {
+        snprintf(error, error_size, "an address is too long");
+        return -1;
+    }
+    memcpy(address->text, at, length);
+    address->text[length] = '\0';
+    address->path = NULL;
+    if (strncmp(address->text, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0) {
+        address->path = address->text + strlen(UNIX_PREFIX);
+        return check_path(address->path, error, error_size) ? 1 : -1;
+    }
+    return parse_tcp(address, error, error_size) ? 1 : -1;
+}
+
+bool listeners_check(const char *addresses, char *error, size_t error_size)
+{
+    struct address address;
+    int found;
+    size_t count = 0;
+    while ((found = next_address(&addresses, &address, error, error_size)) == 1)
+        count++;
+    if (found == 0 && (count == 0 || count > LISTENERS_MAX)) {
+        snprintf(error, error_size, "expected 1 to %d addresses, not %zu", LISTENERS_MAX, count);
+        return false;
+    }
+    return found == 0;
+}
+
+/* A socket file whose listener has died is in the way of nobody. */
+static bool remove_dead_socket(const struct sockaddr_un *name, char *error, size_t error_size)
+{
+    int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool alive = probe >= 0 && connect(probe, (const struct sockaddr *)name, sizeof *name) == 0;
+    int failed = errno;
+    if (probe >= 0)
+        close(probe);
+    if (alive) {
+        snprintf(error, error_size, "%s: another process listens there", name->sun_path);
+        return false;
+    }
+    if (failed == ECONNREFUSED)
+        unlink(name->sun_path);
+    return true;
+}
+
+int listener_open_unix(const char *path, unsigned mode, char *error, size_t error_size)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    if (!check_path(path, error, error_size))
+        return -1;
+    memcpy(name.sun_path, path, strlen(path));
+    if (!remove_dead_socket(&name, error, error_size))
+        return -1;
+    int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    /* the file appears with its final permissions */
+    mode_t before = umask((mode_t)(0777 & ~mode));
+    bool bound = descriptor >= 0 && bind(descriptor, (const struct sockaddr *)&name, sizeof name) == 0 &&
+                 listen(descriptor, BACKLOG) == 0;
+    int failed = errno;
+    umask(before);
+    if (bound)
+        return descriptor;
+    snprintf(error, error_size, "%s: %s", path, strerror(failed));
+    if (descriptor >= 0)
+        close(descriptor);
+    return -1;
+}
+
+static int open_tcp(const struct address *address, char *error, size_t error_size)
+{
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    struct addrinfo *found;
+    int failed = getaddrinfo(address->host, address->port, &hints, &found);
+    if (failed != 0) {
+        snprintf(error, error_size, "%.80s: %s", address->text, gai_strerror(failed));
+        return -1;
+    }
+    int descriptor = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int on = 1;
+    bool bound = descriptor >= 0 && setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+                 (found->ai_family != AF_INET6 || setsockopt(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0) &&
+                 bind(descriptor, found->ai_addr, found->ai_addrlen) == 0 && listen(descriptor, BACKLOG) == 0;
+    if (!bound)
+        snprintf(error, error_size, "%.80s: %s", address->text, strerror(errno));
+    freeaddrinfo(found);
+    if (!bound && descriptor >= 0) {
+        close(descriptor);
+        descriptor = -1;
+    }
+    return descriptor;
+}
+
+bool listeners_open(struct listeners *listeners, const char *addresses, unsigned mode, char *error, size_t error_size)
+{
+    struct address address;
+    int found;
+    *listeners = (struct listeners){.count = 0};
+    while ((found = next_address(&addresses, &address, error, error_size)) == 1) {
+        if (listeners->count == LISTENERS_MAX) {
+            snprintf(error, error_size, "expected at most %d addresses", LISTENERS_MAX);
+            found = -1;
+            break;
+        }
+        int descriptor = address.path != NULL ? listener_open_unix(address.path, mode, error, error_size)
+                                              : open_tcp(&address, error, error_size);
+        if (descriptor < 0) {
+            found = -1;
+            break;
+        }
+        if (address.path != NULL)
+            memcpy(listeners->paths[listeners->count], address.path, strlen(address.path) + 1);
+        listeners->descriptors[listeners->count++] = descriptor;
+    }
+    if (found < 0)
+        listeners_close(listeners);
+    return found == 0;
+}
+
+void listeners_refuse_new(const struct listeners *listeners)
+{
+    struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+    struct sock_fprog program = {.len = 1, .filter = &drop};
+    for (size_t i = 0; i < listeners->count; i++) {
+        if (listeners->paths[i][0] != '\0')
+            shutdown(listeners->descriptors[i], SHUT_RD);
+        else
+            setsockopt(listeners->descriptors[i], SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+    }
+}
+
+void listeners_close(struct listeners *listeners)
+{
+    for (size_t i = 0; i < listeners->count; i++) {
+        close(listeners->descriptors[i]);
+        if (listeners->paths[i][0] != '\0')
+            unlink(listeners->paths[i]);
+    }
+    listeners->count = 0;
+}

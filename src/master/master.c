@@ -1,0 +1,249 @@
+/* master: the loop of the master process. Everything that forks is done from the top of the loop (process_supervise), never from a
+ * callback; signals come through a signalfd, so that no handler of the master is alive in a child. */
+#include "master/master.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/child.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/title.h"
+#include "config.h"
+#include "master/control.h"
+#include "master/listener.h"
+#include "master/process.h"
+#include "scheduler/scheduler.h"
+#include "worker/worker.h"
+
+/* Microseconds that children get to leave by themselves after their own limit, and after "now". */
+#define STOP_GRACE INT64_C(1000000)
+#define STOP_NOW_GRACE INT64_C(500000)
+
+static struct {
+    const struct configuration *configuration;
+    struct event_base *base;
+    struct event *timer;
+    struct listeners listeners;
+    struct listeners internal;
+    int signals;
+    bool stopping;
+    bool killed;
+    int64_t kill_at;
+} master;
+
+static int compare_int(const void *left, const void *right)
+{
+    return *(const int *)left - *(const int *)right;
+}
+
+/* Closes every descriptor but those listed: an inherited end of another child's channel would hide the master's death from it. */
+static void close_all_but(int *keep, size_t count)
+{
+    qsort(keep, count, sizeof *keep, compare_int);
+    unsigned first = 0;
+    for (size_t i = 0; i < count; i++) {
+        if ((unsigned)keep[i] > first)
+            INVARIANT(close_range(first, (unsigned)keep[i] - 1, 0) == 0);
+        first = (unsigned)keep[i] + 1;
+    }
+    INVARIANT(close_range(first, ~0U, 0) == 0);
+}
+
+static void enter_child(enum process_role role, const struct child_start *start)
+{
+    int keep[4 + 2 * LISTENERS_MAX] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, start->channel};
+    size_t count = 4;
+    if (role == PROCESS_WORKER) {
+        for (size_t i = 0; i < master.listeners.count; i++)
+            keep[count++] = master.listeners.descriptors[i];
+        for (size_t i = 0; i < master.internal.count; i++)
+            keep[count++] = master.internal.descriptors[i];
+    }
+    close_all_but(keep, count);
+    char title[32];
+    const char *name = process_role_name(role);
+    if (role == PROCESS_WORKER)
+        snprintf(title, sizeof title, "%s %d", name, start->slot);
+    else
+        snprintf(title, sizeof title, "%s", name);
+    title_set(title);
+    log_set_process(name, role == PROCESS_WORKER ? start->slot : -1);
+}
+
+static int run_worker(const struct child_start *start)
+{
+    struct worker_options options = {.start = start,
+                                     .configuration = master.configuration,
+                                     .listeners = master.listeners.descriptors,
+                                     .listener_count = master.listeners.count,
+                                     .internal = master.internal.descriptors,
+                                     .internal_count = master.internal.count};
+    return worker_main(&options);
+}
+
+static int run_scheduler(const struct child_start *start)
+{
+    struct scheduler_options options = {.start = start, .configuration = master.configuration};
+    return scheduler_main(&options);
+}
+
+static void stop(void *context, bool now)
+{
+    (void)context;
+    int64_t clock = clock_monotonic();
+    if (!master.stopping) {
+        log_info(now ? "stopping now" : "stopping");
+        master.stopping = true;
+        listeners_refuse_new(&master.listeners);
+        listeners_refuse_new(&master.internal);
+        listeners_close(&master.listeners);
+        listeners_close(&master.internal);
+        process_stop_all(now);
+        master.kill_at = clock + (now ? STOP_NOW_GRACE : master.configuration->shutdown_timeout + STOP_GRACE);
+    } else if (now || master.kill_at > clock + STOP_NOW_GRACE) {
+        log_info("stopping now");
+        process_stop_all(true);
+        master.kill_at = clock + STOP_NOW_GRACE;
+    }
+}
+
+static void on_signal(evutil_socket_t descriptor, short events, void *context)
+{
+    (void)events;
+    (void)context;
+    struct signalfd_siginfo info;
+    while (read(descriptor, &info, sizeof info) == (ssize_t)sizeof info) {
+        /* SIGCHLD only wakes the loop; process_supervise reaps */
+        if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
+            stop(NULL, false);
+        else if (info.ssi_signo == SIGQUIT)
+            stop(NULL, true);
+    }
+}
+
+static void on_timer(evutil_socket_t unused, short events, void *context)
+{
+    (void)unused;
+    (void)events;
+    (void)context;
+}
+
+static void on_change(void *context)
+{
+    (void)context;
+    control_changed();
+}
+
+/* Wakes the loop when something is due. */
+static void arm_timer(void)
+{
+    int64_t due = master.stopping ? master.kill_at : process_next_due();
+    int64_t wait = due - clock_monotonic();
+    struct timeval delay = clock_timeval(wait < 1000 ? 1000 : wait);
+    evtimer_add(master.timer, &delay);
+}
+
+static void take_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    static const int wanted[] = {SIGTERM, SIGINT, SIGQUIT, SIGCHLD, SIGHUP, SIGUSR1};
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
+        sigaddset(&set, wanted[i]);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    master.signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    INVARIANT(master.signals >= 0);
+    struct event *event = event_new(master.base, master.signals, EV_READ | EV_PERSIST, on_signal, NULL);
+    INVARIANT(event != NULL);
+    event_add(event, NULL);
+}
+
+/* Each worker may hold max_connections clients, its listeners and its database connections. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)master.configuration->max_connections + 256;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted)
+        log_warning("the limit of open files is lower than max_connections needs", log_int("limit", (int64_t)limit.rlim_cur),
+                    log_int("wanted", (int64_t)wanted));
+}
+
+static void open_everything(const struct configuration *configuration)
+{
+    char error[512];
+    unsigned mode = (unsigned)configuration->listen_mode;
+    if (!listeners_open(&master.listeners, configuration->listen, mode, error, sizeof error))
+        log_bad_start("listen: %s", error);
+    if (!listeners_open(&master.internal, configuration->internal_listen, mode, error, sizeof error)) {
+        listeners_close(&master.listeners);
+        log_bad_start("internal_listen: %s", error);
+    }
+    struct control_options control = {.base = master.base, .configuration = configuration, .stop = stop};
+    if (!control_open(&control, error, sizeof error)) {
+        listeners_close(&master.listeners);
+        listeners_close(&master.internal);
+        log_bad_start("control_socket: %s", error);
+    }
+}
+
+static int end(int status)
+{
+    control_close();
+    listeners_close(&master.listeners);
+    listeners_close(&master.internal);
+    log_info("ended", log_int("status", status));
+    return status;
+}
+
+int master_run(const struct configuration *configuration)
+{
+    master.configuration = configuration;
+    master.base = event_base_new();
+    INVARIANT(master.base != NULL);
+    master.timer = evtimer_new(master.base, on_timer, NULL);
+    INVARIANT(master.timer != NULL);
+    title_set("master");
+    log_set_process("master", -1);
+    raise_descriptor_limit();
+    open_everything(configuration);
+    take_signals();
+    struct process_options options = {.base = master.base,
+                                      .configuration = configuration,
+                                      .main_of = {[PROCESS_WORKER] = run_worker, [PROCESS_SCHEDULER] = run_scheduler},
+                                      .enter = enter_child,
+                                      .changed = on_change};
+    process_table_create(&options);
+    log_info("started", log_text("version", PACKAGE_VERSION), log_text("listen", configuration->listen),
+             log_text("internal_listen", configuration->internal_listen), log_int("workers", configuration->workers));
+
+    for (;;) {
+        int status = process_supervise();
+        if (status >= 0)
+            return status; /* a child has ended */
+        if (master.stopping && process_all_gone())
+            return end(process_bad_start() ? EXIT_STATUS_DO_NOT_RESTART : EXIT_STATUS_DONE);
+        if (process_bad_start() && !master.stopping)
+            stop(NULL, true);
+        if (master.stopping && !master.killed && clock_monotonic() >= master.kill_at) {
+            log_warning("children did not leave in time; killing them");
+            process_kill_all();
+            master.killed = true;
+            master.kill_at += STOP_GRACE;
+        }
+        arm_timer();
+        INVARIANT(event_base_loop(master.base, EVLOOP_ONCE) == 0);
+    }
+}

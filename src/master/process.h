@@ -1,0 +1,90 @@
+/* process: the process table. Starts children, watches them, says who died of what, and starts them again. Master; the only writer. */
+#ifndef MASTER_PROCESS_H
+#define MASTER_PROCESS_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/child.h"
+#include "base/configuration.h"
+
+enum process_role { PROCESS_WORKER, PROCESS_SCHEDULER, PROCESS_ROLE_COUNT };
+
+enum process_state {
+    PROCESS_STARTING, /* forked; has not said that it serves */
+    PROCESS_READY,    /* serves */
+    PROCESS_STOPPING, /* was told to stop */
+    PROCESS_BACKOFF,  /* died before it served; no process now, started again at `restart_at` */
+    PROCESS_FAILED,   /* ended with "do not restart"; no process now */
+};
+
+/* One row. Boot lifetime; a row is used again for the same slot. */
+struct process {
+    OBJECT_HEADER;
+    bool used;
+    enum process_role role;
+    int slot;
+    enum process_state state;
+    pid_t pid; /* 0: no process now */
+    int channel;
+    struct event *channel_event;
+    int64_t started_at;    /* realtime, microseconds */
+    int64_t started_clock; /* monotonic */
+    int64_t last_pong;     /* monotonic */
+    int64_t last_number;   /* of the last pong */
+    int64_t restart_at;    /* monotonic, PROCESS_BACKOFF */
+    int64_t restarts;
+    int failures; /* deaths in a row before serving */
+    bool removed; /* not to be started again: the table shrinks */
+    struct child_report report;
+};
+
+/* Runs in the new process; returns its exit status. */
+typedef int process_main(const struct child_start *start);
+
+struct process_options {
+    struct event_base *base;
+    const struct configuration *configuration;
+    process_main *main_of[PROCESS_ROLE_COUNT];
+    /* Called in the child right after the fork: closes what is not its own. */
+    void (*enter)(enum process_role role, const struct child_start *start);
+    /* Called after every change: a pong, a death, a start. */
+    void (*changed)(void *context);
+    void *context;
+};
+
+const char *process_role_name(enum process_role role);
+const char *process_state_name(enum process_state state);
+
+void process_table_create(const struct process_options *options);
+
+/* How many workers there shall be. The table is brought there step by step: shares of the connection budget shrink and are confirmed before
+ * a worker is added, and grow after one has gone. */
+void process_set_workers(int64_t workers);
+int64_t process_workers_wanted(void);
+int64_t process_workers_ready(void);
+
+/* Does what is due: reaps, pings, kills who does not answer, forks. To be called from the top of the master's loop, never from a callback.
+ * Returns the exit status in a child; -1 in the master. */
+int process_supervise(void);
+/* When process_supervise has something to do next, if nothing happens before (monotonic, microseconds). */
+int64_t process_next_due(void);
+
+/* Asks every child for a report; returns the number of the ping. */
+int64_t process_ping(void);
+/* true when every child that lives has answered the ping `number`. */
+bool process_answered(int64_t number);
+
+void process_stop_all(bool now);
+void process_kill_all(void);
+bool process_all_gone(void);
+/* true: a child said "do not restart" and no worker is left or none ever served. */
+bool process_bad_start(void);
+void process_log_level(enum log_level level);
+
+/* Calls `row` for every row in use, workers first. */
+void process_each(void (*row)(void *context, const struct process *process), void *context);
+
+#endif
