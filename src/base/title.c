@@ -1,6 +1,7 @@
 /* title: the name of the process in ps(1), written over the memory that the kernel reads it from: argv and what lies behind it. */
 #include "base/title.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
