@@ -1,0 +1,35 @@
+-- Takes an event for writing by somebody who must manage it, and answers with the row; the beginning of every event_*
+-- function that writes. outcome: null when the event is taken, else what to answer: not_found (also for drafts of others),
+-- forbidden, busy (somebody else holds the seats row; never waits for it).
+--
+-- Locks, in this order: the seats row, then the events row (no key update). Who writes an events row holds its seats row,
+-- so the second lock waits for nobody.
+create or replace function turnout.lock_event(p_user_id uuid, p_role text, p_event_id uuid,
+  out outcome text, out event turnout.events)
+language plpgsql
+set enable_seqscan = off
+as $$
+declare
+  v_manages boolean := turnout.may_manage_event(p_user_id, p_role, p_event_id);
+  v_status text;
+begin
+  select e.status into v_status from turnout.events e where e.id = p_event_id;
+  if not found or (v_status = 'draft' and not v_manages) then
+    outcome := 'not_found';
+    return;
+  elsif not v_manages then
+    outcome := 'forbidden';
+    return;
+  end if;
+  perform from turnout.event_seats s where s.event_id = p_event_id for no key update skip locked;
+  if not found then
+    outcome := 'busy';
+    return;
+  end if;
+  select e.* into event from turnout.events e where e.id = p_event_id for no key update;
+  if not found then
+    -- A draft that was deleted since the first look.
+    outcome := 'not_found';
+  end if;
+end
+$$;
