@@ -11,16 +11,21 @@
 #include "base/uuid.h"
 
 #define CURSOR_TEXT_MAX 96
+/* A shorter key is a bad start, which whoever reads the file says (32 bytes of base64 are 192 random bits). */
+#define CURSOR_KEY_SIZE_MIN 32
 
 struct cursor {
     int64_t place; /* microseconds since 1970 */
     char id[UUID_TEXT_SIZE];
 };
 
-/* Once per process, before the others. */
+/* Once per process, before the others; again replaces the key. At least CURSOR_KEY_SIZE_MIN bytes. */
 void cursor_set_key(const void *key, size_t length);
+/* Wipes and frees the key. */
+void cursor_forget_key(void);
 /* `scope` names the list and its filter: a cursor of one list is refused by another. */
 void cursor_sign(const struct cursor *cursor, const char *scope, char text[CURSOR_TEXT_MAX]);
+/* false, and `cursor` untouched, for anything that cursor_sign did not make with this key and scope. */
 bool cursor_verify(const char *text, const char *scope, struct cursor *cursor) MUST_CHECK;
 
 #endif
