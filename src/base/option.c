@@ -144,6 +144,11 @@ static bool read_number(const char *text, const struct unit *units, int64_t *val
     return false;
 }
 
+bool option_parse_duration(const char *text, int64_t *microseconds)
+{
+    return read_number(text, duration_units, microseconds);
+}
+
 static bool store_number(const struct option *option, int64_t *place, const char *text, char *expected,
                          size_t expected_size)
 {

@@ -45,4 +45,7 @@ bool option_store(const struct option *option, struct configuration *configurati
 /* Writes the value as it would be written in the file. */
 void option_show(const struct option *option, const struct configuration *configuration, char *text, size_t size);
 
+/* Reads a duration as the file would have it ("8h"), in microseconds. */
+bool option_parse_duration(const char *text, int64_t *microseconds) MUST_CHECK;
+
 #endif

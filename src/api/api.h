@@ -1,0 +1,34 @@
+/* api: what all resources of the API share in a worker: its pools, keys and limits. Worker process. */
+#ifndef API_API_H
+#define API_API_H
+
+#include <event2/event.h>
+
+#include "base/child.h"
+#include "base/configuration.h"
+#include "http/request.h"
+#include "identity/key_set.h"
+#include "identity/memo.h"
+#include "pg/pool.h"
+
+/* Boot lifetime; one per worker. Reads and writes never share a connection: a write that waits would hold up reads behind it. */
+struct api {
+    struct event_base *base;
+    const struct configuration *configuration;
+    struct pg_pool *read;
+    struct pg_pool *write;
+    const struct key_set *keys;
+    struct memo *memo;
+    const struct child_host *host; /* what the master last said, for /readyz */
+    int schema_expected;           /* the migration that this program needs at least */
+};
+
+/* Once per worker, before the first request. */
+void api_set(const struct api *api);
+const struct api *api_get(void);
+
+/* The route tables, ended by a path of NULL: of the public and of the internal listener. */
+const struct http_route *api_routes(void);
+const struct http_route *api_internal_routes(void);
+
+#endif

@@ -1,0 +1,144 @@
+/* caller: who asks. Worker process; it may read the token, the worker's memo of tokens, and call turnout.user_seen. A token that was
+ * verified a moment ago costs a hash; a new one a signature and one statement, which makes the user where there is none. */
+#include "api/caller.h"
+
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#include "api/answer.h"
+#include "api/api.h"
+#include "api/statements.h"
+#include "http/problem.h"
+#include "identity/token.h"
+
+#define CALL_MAGIC 0x43414c4cU
+
+/* Request lifetime; what is needed to go on once PostgreSQL has said who it is. */
+struct call {
+    OBJECT_HEADER;
+    struct http_request *request;
+    caller_continue *next;
+    struct caller caller;
+    const char *token;
+    size_t token_length;
+    struct token_claims claims;
+    struct memo_person person;
+};
+
+static void refuse_token(struct http_request *request, const char *detail)
+{
+    struct problem_details details = {.detail = detail,
+                                      .headers = "WWW-Authenticate: Bearer realm=\"turnout\", error=\"invalid_token\"\r\n"};
+    problem_respond(request, PROBLEM_UNAUTHORIZED, &details);
+}
+
+static void ask_for_token(struct http_request *request)
+{
+    struct problem_details details = {.headers = "WWW-Authenticate: Bearer realm=\"turnout\"\r\n"};
+    problem_respond(request, PROBLEM_UNAUTHORIZED, &details);
+}
+
+static void go_on(struct call *call)
+{
+    const char *claim = call->person.claim_role;
+    call->caller.user_id = call->person.user_id;
+    call->caller.role = api_get()->configuration->trust_role_claim && claim[0] != '\0' ? claim : NULL;
+    call->request->user_id = call->caller.user_id;
+    call->next(call->request, &call->caller);
+}
+
+static void copy_text(char *to, size_t size, const char *from)
+{
+    size_t length = from == NULL ? 0 : strlen(from);
+    INVARIANT(length < size);
+    if (length > 0)
+        memcpy(to, from, length);
+    to[length] = '\0';
+}
+
+static void on_user_seen(void *context, const struct pg_answer *answer)
+{
+    struct call *call = context;
+    OBJECT_CHECK(call, CALL_MAGIC);
+    if (answer->status != PG_STATUS_ROWS || PQntuples(answer->result) != 1 ||
+        strcmp(PQgetvalue(answer->result, 0, 0), "ok") != 0) {
+        answer_row(call->request, answer, &(struct answer_style){.lost = PROBLEM_DATABASE_UNAVAILABLE});
+        return;
+    }
+    copy_text(call->person.role, sizeof call->person.role, PQgetvalue(answer->result, 0, 2));
+    copy_text(call->person.user_id, sizeof call->person.user_id, PQgetvalue(answer->result, 0, 3));
+    copy_text(call->person.claim_role, sizeof call->person.claim_role, call->claims.role);
+    PQclear(answer->result);
+    memo_store(api_get()->memo, call->token, call->token_length, time(NULL), call->claims.expires_at, &call->person);
+    go_on(call);
+}
+
+static void ask_who_it_is(struct call *call)
+{
+    const struct token_claims *claims = &call->claims;
+    struct pg_query query = {.statement = &statement_user_seen,
+                             .parameters = {claims->issuer, claims->subject, claims->email, claims->name,
+                                            claims->department, claims->kind, claims->locale, claims->zoneinfo,
+                                            claims->email_verified ? "true" : "false",
+                                            api_get()->configuration->trust_role_claim ? claims->role : NULL},
+                             .retry = PG_RETRY_READ, /* the same call again finds the user that the first one made */
+                             .done = on_user_seen,
+                             .context = call};
+    pg_pool_submit(api_get()->write, &query);
+}
+
+/* "Bearer" and one token behind it; NULL: another scheme or form. */
+static const char *bearer_token(const char *header)
+{
+    if (strncasecmp(header, "Bearer ", 7) != 0)
+        return NULL;
+    const char *token = header + 7 + strspn(header + 7, " ");
+    return *token == '\0' || strpbrk(token, " ,") != NULL ? NULL : token;
+}
+
+void caller_identify(struct http_request *request, enum caller_need need, caller_continue *next)
+{
+    const struct api *api = api_get();
+    const char *header = http_request_header(request, "authorization");
+    if (header == NULL) {
+        static const struct caller anybody = {.user_id = NULL, .role = NULL};
+        if (need == CALLER_ANYBODY && api->configuration->public_read)
+            next(request, &anybody);
+        else
+            ask_for_token(request);
+        return;
+    }
+    struct call *call = arena_zalloc(request->arena, sizeof *call);
+    call->magic = CALL_MAGIC;
+    call->request = request;
+    call->next = next;
+    call->token = bearer_token(header);
+    if (call->token == NULL) {
+        refuse_token(request, "Send the header as \"Authorization: Bearer TOKEN\".");
+        return;
+    }
+    call->token_length = strlen(call->token);
+    int64_t now = time(NULL);
+    if (memo_find(api->memo, call->token, call->token_length, now, &call->person)) {
+        go_on(call);
+        return;
+    }
+    struct token_policy policy = {.issuer = api->configuration->jwt_issuer,
+                                  .audience = api->configuration->jwt_audience,
+                                  .leeway = api->configuration->jwt_leeway};
+    enum token_result result = token_verify(api->keys, &policy, call->token, call->token_length, now, request->arena,
+                                            &call->claims);
+    if (result != TOKEN_OK) {
+        refuse_token(request, token_result_text(result));
+        return;
+    }
+    ask_who_it_is(call);
+}
+
+const char *caller_cache_control(const struct http_request *request)
+{
+    if (request->user_id != NULL)
+        return "Cache-Control: private, no-cache\r\nVary: Authorization\r\n";
+    return "Cache-Control: public, max-age=1, stale-while-revalidate=10, stale-if-error=60\r\nVary: Authorization\r\n";
+}

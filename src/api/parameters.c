@@ -1,0 +1,151 @@
+/* parameters: query parameters and path ids of the API. Worker process; pure functions over the request. */
+#include "api/parameters.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "base/uuid.h"
+#include "http/problem.h"
+
+static void refuse_parameter(struct http_request *request, const char *name, const char *detail)
+{
+    struct buffer members = {0};
+    buffer_append_text(&members, "{\"errors\":[{\"parameter\":");
+    text_append_json(&members, name, strlen(name));
+    buffer_append_text(&members, ",\"detail\":");
+    text_append_json(&members, detail, strlen(detail));
+    buffer_append_text(&members, "}]}");
+    struct problem_details details = {.members_length = buffer_length(&members)};
+    details.members = arena_memdup(request->arena, buffer_bytes(&members), details.members_length);
+    buffer_free(&members);
+    problem_respond(request, PROBLEM_INVALID_FIELDS, &details);
+}
+
+static bool is_known(const char *name, const char *const *known)
+{
+    for (; *known != NULL; known++) {
+        if (strcmp(name, *known) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool parameters_check(struct http_request *request, const char *const *known)
+{
+    for (size_t i = 0; i < request->query_count; i++) {
+        const char *name = request->query[i].name;
+        if (!is_known(name, known)) {
+            refuse_parameter(request, name, "is not known here");
+            return false;
+        }
+        if (parameters_get(request, name) != request->query[i].value) {
+            refuse_parameter(request, name, "stands more than once");
+            return false;
+        }
+    }
+    return true;
+}
+
+const char *parameters_get(const struct http_request *request, const char *name)
+{
+    for (size_t i = 0; i < request->query_count; i++) {
+        if (strcmp(request->query[i].name, name) == 0)
+            return request->query[i].value;
+    }
+    return NULL;
+}
+
+bool parameters_page(struct http_request *request, const char *scope, struct page *page)
+{
+    const char *limit = parameters_get(request, "limit");
+    int64_t number = PAGE_LIMIT_DEFAULT;
+    if (limit != NULL && !text_parse_int64(limit, 1, PAGE_LIMIT_MOST, &number)) {
+        refuse_parameter(request, "limit", "must be a number from 1 to 100");
+        return false;
+    }
+    *page = (struct page){.limit = arena_printf(request->arena, "%" PRId64, number)};
+    const char *text = parameters_get(request, "cursor");
+    if (text == NULL)
+        return true;
+    struct cursor cursor;
+    if (!cursor_verify(text, scope, &cursor)) {
+        refuse_parameter(request, "cursor", "is not a cursor of this list with these filters; begin again without it");
+        return false;
+    }
+    page->place = arena_printf(request->arena, "%" PRId64, cursor.place);
+    page->id = arena_strdup(request->arena, cursor.id);
+    return true;
+}
+
+const char *parameters_path_id(struct http_request *request)
+{
+    char id[UUID_TEXT_SIZE];
+    const char *text = request->parameters[0];
+    if (uuid_parse(text, strlen(text), id))
+        return arena_strdup(request->arena, id);
+    problem_respond(request, PROBLEM_NOT_FOUND, NULL);
+    return NULL;
+}
+
+static void append_encoded(struct buffer *to, const char *text)
+{
+    for (const unsigned char *at = (const unsigned char *)text; *at != '\0'; at++) {
+        bool plain = (*at >= '0' && *at <= '9') || (*at >= 'A' && *at <= 'Z') || (*at >= 'a' && *at <= 'z') ||
+                     strchr("-._~", *at) != NULL;
+        if (plain)
+            buffer_append(to, at, 1);
+        else
+            buffer_printf(to, "%%%02X", *at);
+    }
+}
+
+/* RFC 8288: the same list with its filters, from the cursor on. */
+static const char *link_header(struct http_request *request, const char *cursor)
+{
+    struct buffer link = {0};
+    buffer_append_text(&link, "Link: <");
+    buffer_append_text(&link, request->route->path);
+    char separator = '?';
+    for (size_t i = 0; i < request->query_count; i++) {
+        if (strcmp(request->query[i].name, "cursor") == 0)
+            continue;
+        buffer_printf(&link, "%c%s=", separator, request->query[i].name);
+        append_encoded(&link, request->query[i].value);
+        separator = '&';
+    }
+    buffer_printf(&link, "%ccursor=%s>; rel=\"next\"\r\n", separator, cursor);
+    const char *line = arena_strdup(request->arena, buffer_text(&link));
+    buffer_free(&link);
+    return line;
+}
+
+bool parameters_next(const PGresult *result, int place_column, int id_column, struct cursor *next)
+{
+    if (PQgetisnull(result, 0, place_column) || PQgetisnull(result, 0, id_column))
+        return false;
+    return text_parse_int64(PQgetvalue(result, 0, place_column), INT64_MIN, INT64_MAX, &next->place) &&
+           uuid_parse(PQgetvalue(result, 0, id_column), (size_t)PQgetlength(result, 0, id_column), next->id);
+}
+
+const char *parameters_page_body(struct http_request *request, const char *name, const char *array,
+                                 size_t array_length, const struct cursor *next, const char *scope, size_t *length,
+                                 const char **headers)
+{
+    char cursor[CURSOR_TEXT_MAX];
+    char head[64];
+    char tail[CURSOR_TEXT_MAX + 32];
+    if (next != NULL)
+        cursor_sign(next, scope, cursor);
+    int head_length = snprintf(head, sizeof head, "{\"%s\":", name);
+    int tail_length = next == NULL ? snprintf(tail, sizeof tail, ",\"next_cursor\":null}")
+                                   : snprintf(tail, sizeof tail, ",\"next_cursor\":\"%s\"}", cursor);
+    *length = (size_t)head_length + array_length + (size_t)tail_length;
+    char *body = arena_alloc(request->arena, *length);
+    memcpy(body, head, (size_t)head_length);
+    memcpy(body + head_length, array, array_length);
+    memcpy(body + head_length + array_length, tail, (size_t)tail_length);
+    *headers = next == NULL ? "" : link_header(request, cursor);
+    return body;
+}

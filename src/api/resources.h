@@ -1,0 +1,30 @@
+/* resources: the handlers of the route table, one file per resource. Worker process. Each answers its request exactly once, now or when
+ * PostgreSQL has answered. */
+#ifndef API_RESOURCES_H
+#define API_RESOURCES_H
+
+#include "api/api.h"
+
+/* events.c: reading */
+http_handler events_list;
+http_handler events_read;
+/* event_edits.c: writing */
+http_handler events_create;
+http_handler events_update;
+http_handler events_delete;
+http_handler events_publish;
+http_handler events_cancel;
+/* registrations.c */
+http_handler registrations_list;
+http_handler registrations_create;
+http_handler registrations_read;
+http_handler registrations_cancel;
+/* users.c */
+http_handler users_me;
+/* openapi.c */
+http_handler openapi_read;
+/* health.c: the internal listener */
+http_handler health_alive;
+http_handler health_ready;
+
+#endif

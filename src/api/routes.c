@@ -1,0 +1,48 @@
+/* routes: the one table of routes, and the worker's shared state. Worker process. */
+#include "api/resources.h"
+
+static const struct http_route routes[] = {
+    {HTTP_METHOD_GET, "/api/events", events_list, 0},
+    {HTTP_METHOD_POST, "/api/events", events_create, 0},
+    {HTTP_METHOD_GET, "/api/events/{id}", events_read, 0},
+    {HTTP_METHOD_PATCH, "/api/events/{id}", events_update, 0},
+    {HTTP_METHOD_DELETE, "/api/events/{id}", events_delete, 0},
+    {HTTP_METHOD_POST, "/api/events/{id}/publish", events_publish, 0},
+    {HTTP_METHOD_POST, "/api/events/{id}/cancel", events_cancel, 0},
+    {HTTP_METHOD_GET, "/api/registrations", registrations_list, 0},
+    {HTTP_METHOD_POST, "/api/registrations", registrations_create, 0},
+    {HTTP_METHOD_GET, "/api/registrations/{id}", registrations_read, 0},
+    {HTTP_METHOD_DELETE, "/api/registrations/{id}", registrations_cancel, 0},
+    {HTTP_METHOD_GET, "/api/users/me", users_me, 0},
+    {HTTP_METHOD_GET, "/api/openapi.json", openapi_read, 0},
+    {HTTP_METHOD_GET, NULL, NULL, 0},
+};
+
+static const struct http_route internal_routes[] = {
+    {HTTP_METHOD_GET, "/healthz", health_alive, 0},
+    {HTTP_METHOD_GET, "/readyz", health_ready, 0},
+    {HTTP_METHOD_GET, NULL, NULL, 0},
+};
+
+static struct api shared;
+
+void api_set(const struct api *api)
+{
+    shared = *api;
+}
+
+const struct api *api_get(void)
+{
+    INVARIANT(shared.base != NULL);
+    return &shared;
+}
+
+const struct http_route *api_routes(void)
+{
+    return routes;
+}
+
+const struct http_route *api_internal_routes(void)
+{
+    return internal_routes;
+}

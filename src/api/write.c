@@ -1,0 +1,93 @@
+/* write: a writing statement until it is decided. Worker process; it may use the write pool. */
+#include "api/write.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "base/clock.h"
+#include "base/uuid.h"
+
+#define WRITE_MAGIC 0x57524954U
+/* Microseconds: a seats row is held for one commit, a few milliseconds. The wait doubles up to the most, with half of it random, so that
+ * those who wait for the same row do not meet again. */
+#define BUSY_WAIT_FIRST INT64_C(1000)
+#define BUSY_WAIT_MOST INT64_C(64000)
+
+static void on_answer(void *context, const struct pg_answer *answer);
+
+static void submit(struct write *write)
+{
+    write->query.done = on_answer;
+    write->query.context = write;
+    pg_pool_submit(api_get()->write, &write->query);
+}
+
+static void on_timer(evutil_socket_t unused, short events, void *context)
+{
+    struct write *write = context;
+    (void)unused;
+    (void)events;
+    OBJECT_CHECK(write, WRITE_MAGIC);
+    submit(write);
+}
+
+static bool is_busy(const struct pg_answer *answer)
+{
+    if (answer->status == PG_STATUS_FAILED)
+        return strcmp(answer->sqlstate, "55P03") == 0; /* lock_not_available */
+    return answer->status == PG_STATUS_ROWS && PQntuples(answer->result) == 1 &&
+           strcmp(PQgetvalue(answer->result, 0, 0), "busy") == 0;
+}
+
+static void try_again_later(struct write *write)
+{
+    int64_t wait = BUSY_WAIT_FIRST << (write->attempts < 6 ? write->attempts : 6);
+    if (wait > BUSY_WAIT_MOST)
+        wait = BUSY_WAIT_MOST;
+    wait = wait / 2 + (int64_t)((uint64_t)random() % (uint64_t)wait) / 2;
+    write->attempts++;
+    /* The row may be held by our own first try, whose connection was lost: from now on the rule looks for what it did. */
+    if (write->query.retry == PG_RETRY_RESEND)
+        write->query.parameters[write->query.resent_parameter] = "true";
+    if (write->timer == NULL)
+        write->timer = evtimer_new(api_get()->base, on_timer, write);
+    INVARIANT(write->timer != NULL);
+    struct timeval delay = clock_timeval(wait);
+    evtimer_add(write->timer, &delay);
+}
+
+static void on_answer(void *context, const struct pg_answer *answer)
+{
+    struct write *write = context;
+    OBJECT_CHECK(write, WRITE_MAGIC);
+    if (is_busy(answer) && clock_monotonic() < write->deadline) {
+        PQclear(answer->result);
+        try_again_later(write);
+        return;
+    }
+    if (write->timer != NULL)
+        event_free(write->timer);
+    answer_row(write->request, answer, &write->style);
+}
+
+struct write *write_start(struct http_request *request, const struct pg_statement *statement)
+{
+    struct write *write = arena_zalloc(request->arena, sizeof *write);
+    char *action_id = arena_alloc(request->arena, UUID_TEXT_SIZE);
+    uuid_v7(action_id);
+    write->magic = WRITE_MAGIC;
+    write->request = request;
+    write->query.statement = statement;
+    write->query.parameters[0] = request->request_id;
+    write->query.parameters[1] = action_id;
+    write->action_id = action_id;
+    write->style.lost = PROBLEM_OUTCOME_UNKNOWN;
+    write->deadline = clock_monotonic() + api_get()->configuration->db_acquire_timeout;
+    return write;
+}
+
+void write_send(struct write *write)
+{
+    submit(write);
+}

@@ -1,0 +1,27 @@
+/* write: sends a writing statement, and again where the rule says `busy`: the seats row is held by somebody else. No statement of a
+ * worker waits for a seats row, as it would hold up all behind it on its connection. Worker process. */
+#ifndef API_WRITE_H
+#define API_WRITE_H
+
+#include "api/answer.h"
+#include "http/request.h"
+#include "pg/pool.h"
+
+/* A write under way. Request lifetime; made by write_start, filled, then write_send. */
+struct write {
+    OBJECT_HEADER;
+    struct http_request *request;
+    struct pg_query query; /* statement, parameters (arena or static memory) and retry are the caller's to fill */
+    struct answer_style style;
+    const char *action_id; /* a new one; ties the audit log to this action, whatever connection it went over */
+    struct event *timer;
+    int64_t deadline;
+    int attempts;
+};
+
+/* A new write with a new action id. Its request id and action id stand at parameters 0 and 1, where most functions take them. */
+struct write *write_start(struct http_request *request, const struct pg_statement *statement);
+/* Sends it, and answers the request when it is decided. */
+void write_send(struct write *write);
+
+#endif

@@ -1,0 +1,173 @@
+/* turnoutctl: administers turnoutd. Finds the command in the one table, then asks the master over the control socket, or does the work
+ * itself with the configuration's database and keys. */
+#include "ctl/turnoutctl.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "ctl/command.h"
+
+#define DEFAULT_CONFIGURATION TURNOUT_SYSCONFDIR "/turnout/turnout.conf"
+
+static void print_usage(FILE *to)
+{
+    fprintf(to,
+            "Usage: turnoutctl [-c FILE] [-s SOCKET] [-j] COMMAND\n"
+            "Administers turnoutd.\n\n"
+            "  -c, --config FILE    configuration file (default: $TURNOUT_CONF, else %s)\n"
+            "  -s, --socket PATH    control socket (default: $TURNOUT_CONTROL, else control_socket of the configuration)\n"
+            "  -j, --json           print JSON\n"
+            "      --help           print this help, or that of a command, and exit\n"
+            "      --version        print the version and exit\n\n"
+            "Commands:\n",
+            DEFAULT_CONFIGURATION);
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        fprintf(to, "  %s%s%s\n        %s\n", command_table[i].words, command_table[i].arguments[0] == '\0' ? "" : " ",
+                command_table[i].arguments, command_table[i].help);
+    fprintf(to, "\nExit status: 0 done, 1 refused or failed, 2 bad usage or configuration, 3 turnoutd does not answer.\n");
+}
+
+static void print_command_help(const struct command_line *command)
+{
+    printf("Usage: turnoutctl [-c FILE] [-s SOCKET] [-j] %s%s%s\n%s\n", command->words,
+           command->arguments[0] == '\0' ? "" : " ", command->arguments, command->help);
+}
+
+struct configuration *turnoutctl_configuration(const struct turnoutctl *ctl)
+{
+    char error[512];
+    struct configuration *configuration = configuration_read(ctl->configuration_path, error, sizeof error);
+    if (configuration == NULL)
+        log_bad_start("%s", error);
+    configuration_set(configuration);
+    return configuration;
+}
+
+/* Which options a command takes beside the common ones; the others are refused. */
+static void check_options(enum command command, const struct turnoutctl *ctl)
+{
+    bool token = command == COMMAND_TOKEN;
+    if (!token && (ctl->email != NULL || ctl->emails != NULL || ctl->role != NULL || ctl->ttl != NULL))
+        log_bad_start("--email, --emails, --role and --ttl belong to the command token");
+    if (command != COMMAND_STOP && ctl->now)
+        log_bad_start("--now belongs to the command stop");
+}
+
+static bool parse_options(int argc, char **argv, struct turnoutctl *ctl)
+{
+    enum { HELP = 256, VERSION, NOW, EMAIL, EMAILS, ROLE, TTL };
+    static const struct option long_options[] = {{"config", required_argument, NULL, 'c'},
+                                                 {"socket", required_argument, NULL, 's'},
+                                                 {"json", no_argument, NULL, 'j'},
+                                                 {"help", no_argument, NULL, HELP},
+                                                 {"version", no_argument, NULL, VERSION},
+                                                 {"now", no_argument, NULL, NOW},
+                                                 {"email", required_argument, NULL, EMAIL},
+                                                 {"emails", required_argument, NULL, EMAILS},
+                                                 {"role", required_argument, NULL, ROLE},
+                                                 {"ttl", required_argument, NULL, TTL},
+                                                 {NULL, 0, NULL, 0}};
+    bool help = false;
+    int letter;
+    while ((letter = getopt_long(argc, argv, "c:s:j", long_options, NULL)) != -1) {
+        switch (letter) {
+        case 'c':
+            ctl->configuration_path = optarg;
+            break;
+        case 's':
+            ctl->socket = optarg;
+            break;
+        case 'j':
+            ctl->json = true;
+            break;
+        case HELP:
+            help = true;
+            break;
+        case VERSION:
+            printf("turnoutctl %s\n", PACKAGE_VERSION);
+            exit(CTL_DONE);
+        case NOW:
+            ctl->now = true;
+            break;
+        case EMAIL:
+            ctl->email = optarg;
+            break;
+        case EMAILS:
+            ctl->emails = optarg;
+            break;
+        case ROLE:
+            ctl->role = optarg;
+            break;
+        case TTL:
+            ctl->ttl = optarg;
+            break;
+        default:
+            exit(CTL_USAGE); /* getopt has said why */
+        }
+    }
+    return help;
+}
+
+static int run_here(enum command command, const struct turnoutctl *ctl)
+{
+    switch (command) {
+    case COMMAND_TOKEN:
+        return token_command(ctl);
+    case COMMAND_MIGRATE:
+        return migrate_command(ctl);
+    case COMMAND_EVENTS_IMPORT:
+        return import_command(ctl);
+    default:
+        break;
+    }
+    INVARIANT(!"a command without code");
+    return CTL_USAGE;
+}
+
+static const char *from_environment(const char *name, const char *otherwise)
+{
+    const char *value = getenv(name);
+    return value == NULL || value[0] == '\0' ? otherwise : value;
+}
+
+int main(int argc, char **argv)
+{
+    struct turnoutctl ctl = {.configuration_path = from_environment("TURNOUT_CONF", DEFAULT_CONFIGURATION),
+                             .socket = from_environment("TURNOUT_CONTROL", NULL)};
+    log_set_level(LOG_LEVEL_WARNING);
+    bool help = parse_options(argc, argv, &ctl);
+    char **words = argv + optind;
+    size_t count = (size_t)(argc - optind);
+    size_t used;
+    enum command command = command_find(words, count, &used);
+    if (help && command == COMMAND_COUNT) {
+        print_usage(stdout);
+        return CTL_DONE;
+    }
+    if (command == COMMAND_COUNT) {
+        if (count > 0)
+            fprintf(stderr, "turnoutctl: unknown command \"%s\"\n\n", words[0]);
+        print_usage(stderr);
+        return CTL_USAGE;
+    }
+    if (help) {
+        print_command_help(&command_table[command]);
+        return CTL_DONE;
+    }
+    check_options(command, &ctl);
+    ctl.arguments = words + used;
+    ctl.argument_count = count - used;
+    if (command_table[command].where == COMMAND_HERE)
+        return run_here(command, &ctl);
+    char *now = (char[]){"--now"};
+    if (ctl.now && count < 15) {
+        char *with_now[16];
+        memcpy(with_now, words, count * sizeof *words);
+        with_now[count] = now;
+        return client_run(&ctl, with_now, count + 1);
+    }
+    return client_run(&ctl, words, count);
+}

@@ -1,0 +1,10 @@
+noinst_LIBRARIES += libmaster.a
+libmaster_a_SOURCES = src/master/check.c src/master/control.c src/master/control.h src/master/listener.c \
+  src/master/listener.h src/master/master.c src/master/master.h src/master/process.c src/master/process.h
+EXTRA_DIST += src/master/README.md
+
+sbin_PROGRAMS += turnoutd
+turnoutd_SOURCES = src/turnoutd.c
+turnoutd_LDADD = libmaster.a libworker.a libscheduler.a libapi.a libhttp.a libidentity.a libpg.a libcontrol.a libbase.a \
+  $(LLHTTP_ARCHIVE) $(LLHTTP_LIBS) $(LIBPQ_LIBS) $(JANSSON_LIBS) $(LIBCRYPTO_LIBS) $(LIBEVENT_LIBS) $(MSGPACK_LIBS) \
+  $(INIH_LIBS) $(XXHASH_LIBS) $(JEMALLOC_LIBS)

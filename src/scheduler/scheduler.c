@@ -1,0 +1,311 @@
+/* scheduler: runs each job of one table at its interval, one at a time, and keeps the record in job_runs. What a job does stands in SQL and
+ * may run on several hosts at once; the record decides nothing. It may write to PostgreSQL: with the app's role, and for partitions with the
+ * owner's. */
+#include "scheduler/scheduler.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/statements.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "pg/pool.h"
+
+#define JOB_MAGIC 0x4a4f4253U
+/* Events completed in one statement: keeps each transaction short after a long downtime. */
+#define COMPLETE_BATCH 500
+/* Microseconds until a failed job is tried again, where its interval is longer. */
+#define RETRY_WAIT INT64_C(10000000)
+/* Microseconds that a job's statement may take. */
+#define JOB_STATEMENT_TIMEOUT INT64_C(60000000)
+
+/* A job goes waiting → starting (its record) → running (its statement, again while there is more) → finishing → waiting. */
+enum job_step { JOB_WAITING, JOB_STARTING, JOB_RUNNING, JOB_FINISHING };
+
+struct job {
+    OBJECT_HEADER;
+    const char *name;
+    const struct pg_statement *statement;
+    struct pg_pool *pool;
+    char parameter[32];
+    int64_t interval;
+    int64_t batch; /* a result of so many rows means there is more to do; 0: never */
+    enum job_step step;
+    struct event *timer;
+    char run[24]; /* id of the record; "" where it could not be made */
+    int64_t rows;
+    bool failed;
+    char error[256];
+};
+
+enum { JOB_COMPLETE, JOB_CHANGES, JOB_KEYS, JOB_PARTITIONS, JOB_COUNT };
+
+static struct {
+    struct child *child;
+    struct pg_pool *app;
+    struct pg_pool *owner;
+    struct job jobs[JOB_COUNT];
+    char host[65];
+    bool stopping;
+} scheduler;
+
+static void leave_when_idle(void)
+{
+    for (size_t i = 0; i < JOB_COUNT; i++) {
+        if (scheduler.jobs[i].step != JOB_WAITING)
+            return;
+    }
+    child_exit(scheduler.child, EXIT_STATUS_DONE);
+}
+
+static void wait_for(struct job *job, int64_t wait)
+{
+    job->step = JOB_WAITING;
+    if (scheduler.stopping) {
+        leave_when_idle();
+        return;
+    }
+    struct timeval delay = clock_timeval(wait);
+    evtimer_add(job->timer, &delay);
+}
+
+static void submit(struct job *job, struct pg_pool *pool, const struct pg_statement *statement,
+                   const char *const *parameters, enum pg_retry retry, pg_done *done)
+{
+    struct pg_query query = {.statement = statement, .retry = retry, .done = done, .context = job};
+    for (int i = 0; i < statement->parameter_count; i++)
+        query.parameters[i] = parameters[i];
+    pg_pool_submit(pool, &query);
+}
+
+static const char *failure(const struct pg_answer *answer)
+{
+    switch (answer->status) {
+    case PG_STATUS_FAILED:
+        return answer->message;
+    case PG_STATUS_TIMED_OUT:
+        return "statement time-out";
+    case PG_STATUS_UNAVAILABLE:
+        return "no connection to PostgreSQL";
+    case PG_STATUS_LOST:
+        return "connection to PostgreSQL lost";
+    case PG_STATUS_ROWS:
+        break;
+    }
+    return NULL;
+}
+
+static void on_finished(void *context, const struct pg_answer *answer)
+{
+    struct job *job = context;
+    OBJECT_CHECK(job, JOB_MAGIC);
+    const char *why = failure(answer);
+    if (why != NULL)
+        log_warning("a job's record could not be finished", log_text("job", job->name), log_text("error", why));
+    PQclear(answer->result);
+    wait_for(job, job->failed && job->interval > RETRY_WAIT ? RETRY_WAIT : job->interval);
+}
+
+static void finish(struct job *job)
+{
+    if (job->failed)
+        log_error("a job failed", log_text("job", job->name), log_text("error", job->error));
+    else if (job->rows > 0)
+        log_info("a job did its work", log_text("job", job->name), log_int("rows", job->rows));
+    job->step = JOB_FINISHING;
+    if (job->run[0] == '\0') {
+        wait_for(job, job->failed && job->interval > RETRY_WAIT ? RETRY_WAIT : job->interval);
+        return;
+    }
+    char rows[24];
+    snprintf(rows, sizeof rows, "%" PRId64, job->rows);
+    const char *parameters[] = {job->run, job->failed ? "failed" : "done", rows, job->failed ? job->error : NULL};
+    submit(job, scheduler.app, &statement_job_finished, parameters, PG_RETRY_READ, on_finished);
+}
+
+static void run(struct job *job);
+
+static void on_run(void *context, const struct pg_answer *answer)
+{
+    struct job *job = context;
+    OBJECT_CHECK(job, JOB_MAGIC);
+    const char *why = failure(answer);
+    int64_t rows = 0;
+    if (why != NULL) {
+        job->failed = true;
+        snprintf(job->error, sizeof job->error, "%s", why);
+    } else if (PQntuples(answer->result) == 1 &&
+               text_parse_int64(PQgetvalue(answer->result, 0, 0), 0, INT64_MAX, &rows)) {
+        job->rows += rows;
+    }
+    PQclear(answer->result);
+    if (!job->failed && job->batch > 0 && rows >= job->batch && !scheduler.stopping)
+        run(job);
+    else
+        finish(job);
+}
+
+/* Each job's function can be run again at any time, so a lost connection is simply another try. */
+static void run(struct job *job)
+{
+    const char *parameters[] = {job->parameter};
+    job->step = JOB_RUNNING;
+    submit(job, job->pool, job->statement, parameters, PG_RETRY_READ, on_run);
+}
+
+static void on_started(void *context, const struct pg_answer *answer)
+{
+    struct job *job = context;
+    OBJECT_CHECK(job, JOB_MAGIC);
+    const char *why = failure(answer);
+    job->run[0] = '\0';
+    if (why == NULL && PQntuples(answer->result) == 1)
+        snprintf(job->run, sizeof job->run, "%s", PQgetvalue(answer->result, 0, 0));
+    if (why != NULL) {
+        job->failed = true;
+        snprintf(job->error, sizeof job->error, "%s", why);
+        finish(job);
+        return;
+    }
+    PQclear(answer->result);
+    run(job);
+}
+
+static void on_timer(evutil_socket_t unused, short events, void *context)
+{
+    struct job *job = context;
+    (void)unused;
+    (void)events;
+    OBJECT_CHECK(job, JOB_MAGIC);
+    if (scheduler.stopping)
+        return;
+    job->rows = 0;
+    job->failed = false;
+    job->run[0] = '\0';
+    job->step = JOB_STARTING;
+    const char *parameters[] = {job->name, scheduler.host};
+    submit(job, scheduler.app, &statement_job_started, parameters, PG_RETRY_NEVER, on_started);
+}
+
+static void on_stop(void *context, bool now)
+{
+    (void)context;
+    scheduler.stopping = true;
+    if (now)
+        child_exit(scheduler.child, EXIT_STATUS_DONE);
+    else
+        leave_when_idle();
+}
+
+static void add_pool(struct child_report *report, const char *name, const struct pg_pool *pool)
+{
+    struct pg_statistics statistics;
+    pg_pool_statistics(pool, &statistics);
+    struct child_pool_report *row = &report->pools[report->pool_count++];
+    snprintf(row->name, sizeof row->name, "%s", name);
+    row->open = statistics.open;
+    row->idle = statistics.idle;
+    row->in_flight = statistics.in_flight;
+    row->waiting = statistics.waiting;
+    row->max = statistics.max;
+    row->connects = statistics.connects;
+    row->lost = statistics.lost;
+    row->timeouts = statistics.timeouts;
+    row->reachable = statistics.reachable;
+}
+
+static void on_report(void *context, struct child_report *report)
+{
+    (void)context;
+    add_pool(report, "app", scheduler.app);
+    if (scheduler.owner != NULL)
+        add_pool(report, "owner", scheduler.owner);
+}
+
+/* Its two connections are not part of the workers' share. */
+static void on_db_share(void *context, int64_t share)
+{
+    (void)context;
+    (void)share;
+}
+
+static struct pg_pool *open_pool(const struct configuration *configuration, const char *name, const char *dsn,
+                                 const char *password_file, int64_t least)
+{
+    struct pg_pool_options options = {.base = child_base(scheduler.child),
+                                      .name = name,
+                                      .dsn = dsn,
+                                      .password_file = password_file,
+                                      .connections_min = least,
+                                      .connections_max = 1,
+                                      .connect_timeout = configuration->db_connect_timeout,
+                                      .acquire_timeout = configuration->db_acquire_timeout,
+                                      .statement_timeout = JOB_STATEMENT_TIMEOUT,
+                                      .idle_time = configuration->db_idle_time,
+                                      .lifetime = configuration->db_lifetime,
+                                      .queue_max = 100};
+    return pg_pool_create(&options);
+}
+
+static void add_job(int place, const char *name, const struct pg_statement *statement, struct pg_pool *pool,
+                    int64_t interval)
+{
+    struct job *job = &scheduler.jobs[place];
+    job->magic = JOB_MAGIC;
+    job->name = name;
+    job->statement = statement;
+    job->pool = pool;
+    job->interval = interval;
+    job->timer = evtimer_new(child_base(scheduler.child), on_timer, job);
+    INVARIANT(job->timer != NULL);
+}
+
+static void add_jobs(const struct configuration *configuration)
+{
+    struct job *jobs = scheduler.jobs;
+    add_job(JOB_COMPLETE, "complete-events", &statement_complete_ended_events, scheduler.app,
+            configuration->complete_interval);
+    snprintf(jobs[JOB_COMPLETE].parameter, sizeof jobs->parameter, "%d", COMPLETE_BATCH);
+    jobs[JOB_COMPLETE].batch = COMPLETE_BATCH;
+    add_job(JOB_CHANGES, "prune-changes", &statement_prune_changes, scheduler.app, configuration->prune_interval);
+    snprintf(jobs[JOB_CHANGES].parameter, sizeof jobs->parameter, "%" PRId64 " microseconds",
+             configuration->changes_keep);
+    add_job(JOB_KEYS, "prune-idempotency-keys", &statement_prune_idempotency_keys, scheduler.app,
+            configuration->prune_interval);
+    snprintf(jobs[JOB_KEYS].parameter, sizeof jobs->parameter, "%" PRId64 " microseconds",
+             configuration->idempotency_keep);
+    add_job(JOB_PARTITIONS, "partitions", &statement_ensure_partitions, scheduler.owner,
+            configuration->partition_interval);
+    snprintf(jobs[JOB_PARTITIONS].parameter, sizeof jobs->parameter, "%" PRId64, configuration->partition_years);
+}
+
+int scheduler_main(const struct scheduler_options *options)
+{
+    const struct configuration *configuration = options->configuration;
+    scheduler.child = child_create(options->start, configuration->ping_interval);
+    if (gethostname(scheduler.host, sizeof scheduler.host - 1) != 0)
+        snprintf(scheduler.host, sizeof scheduler.host, "unknown");
+    scheduler.app = open_pool(configuration, "app", configuration->database, configuration->database_password_file, 1);
+    if (configuration->database_owner != NULL)
+        scheduler.owner = open_pool(configuration, "owner", configuration->database_owner,
+                                    configuration->database_owner_password_file, 0);
+    else
+        log_warning("database_owner is not set: partitions for coming years are not made by this host");
+    add_jobs(configuration);
+    for (size_t i = 0; i < JOB_COUNT; i++) {
+        if (scheduler.jobs[i].pool != NULL)
+            wait_for(&scheduler.jobs[i], 0);
+    }
+
+    static const struct child_callbacks callbacks = {.stop = on_stop, .report = on_report, .db_share = on_db_share};
+    child_ready(scheduler.child);
+    int status = child_run(scheduler.child, &callbacks);
+    pg_pool_destroy(scheduler.app);
+    if (scheduler.owner != NULL)
+        pg_pool_destroy(scheduler.owner);
+    return status;
+}

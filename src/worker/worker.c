@@ -1,0 +1,167 @@
+/* worker: serves HTTP on the inherited listeners; the API's handlers use two pools of connections to PostgreSQL, one for reads and one for
+ * writes. It may write to PostgreSQL, and to nothing that another process reads. */
+#include "worker/worker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "api/api.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "http/server.h"
+#include "identity/cursor.h"
+#include "identity/key_set.h"
+#include "identity/memo.h"
+#include "pg/migrate.h"
+#include "pg/pool.h"
+
+#define MEMO_ENTRIES 8192
+/* Queries that may wait for a connection in each pool: at a few thousand statements a second they are gone within the acquire time-out;
+ * more would only be answered late. */
+#define QUEUE_MAX 10000
+
+/* Boot lifetime. */
+static struct {
+    struct child *child;
+    struct api api;
+    struct http_server *server;
+    struct http_server *internal;
+    int draining; /* servers that still have connections */
+} worker;
+
+static _Noreturn void bad_start(const char *what, const char *error)
+{
+    log_error(what, log_text("error", error));
+    exit(EXIT_STATUS_DO_NOT_RESTART);
+}
+
+static void on_drained(void *context)
+{
+    (void)context;
+    if (--worker.draining == 0)
+        child_exit(worker.child, EXIT_STATUS_DONE);
+}
+
+static void on_stop(void *context, bool now)
+{
+    (void)context;
+    if (now) {
+        http_server_close_all(worker.server);
+        http_server_close_all(worker.internal);
+        child_exit(worker.child, EXIT_STATUS_DONE);
+        return;
+    }
+    worker.draining = 2;
+    http_server_drain(worker.server);
+    http_server_drain(worker.internal);
+}
+
+static void add_pool(struct child_report *report, const char *name, const struct pg_pool *pool)
+{
+    struct pg_statistics statistics;
+    pg_pool_statistics(pool, &statistics);
+    struct child_pool_report *row = &report->pools[report->pool_count++];
+    snprintf(row->name, sizeof row->name, "%s", name);
+    row->open = statistics.open;
+    row->idle = statistics.idle;
+    row->in_flight = statistics.in_flight;
+    row->waiting = statistics.waiting;
+    row->max = statistics.max;
+    row->connects = statistics.connects;
+    row->lost = statistics.lost;
+    row->timeouts = statistics.timeouts;
+    row->reachable = statistics.reachable;
+}
+
+static void on_report(void *context, struct child_report *report)
+{
+    struct http_statistics statistics;
+    (void)context;
+    http_server_statistics(worker.server, &statistics);
+    report->connections = statistics.connections;
+    report->accepted = statistics.accepted;
+    report->requests = statistics.requests;
+    report->in_flight = statistics.in_flight;
+    report->memory_http = statistics.memory;
+    add_pool(report, "read", worker.api.read);
+    add_pool(report, "write", worker.api.write);
+    report->db_share = report->pools[0].max + report->pools[1].max;
+}
+
+/* Half for writes, rounded down: reads are the most of the traffic. */
+static void on_db_share(void *context, int64_t share)
+{
+    (void)context;
+    pg_pool_set_max(worker.api.write, share / 2);
+    pg_pool_set_max(worker.api.read, share - share / 2);
+}
+
+static struct pg_pool *open_pool(const char *name, int64_t most)
+{
+    const struct configuration *configuration = worker.api.configuration;
+    struct pg_pool_options options = {.base = worker.api.base,
+                                      .name = name,
+                                      .dsn = configuration->database,
+                                      .password_file = configuration->database_password_file,
+                                      .connections_min = configuration->db_connections_min,
+                                      .connections_max = most,
+                                      .connect_timeout = configuration->db_connect_timeout,
+                                      .acquire_timeout = configuration->db_acquire_timeout,
+                                      .statement_timeout = configuration->db_statement_timeout,
+                                      .idle_time = configuration->db_idle_time,
+                                      .lifetime = configuration->db_lifetime,
+                                      .queue_max = QUEUE_MAX};
+    return pg_pool_create(&options);
+}
+
+static void read_secrets(const struct configuration *configuration)
+{
+    char error[512];
+    size_t length;
+    worker.api.keys = key_set_read(configuration->jwt_keys_file, error, sizeof error);
+    if (worker.api.keys == NULL)
+        bad_start("the keys of tokens cannot be read", error);
+    char *secret = secret_read(configuration->cursor_key_file, &length, error, sizeof error);
+    if (secret == NULL)
+        bad_start("the key of cursors cannot be read", error);
+    cursor_set_key(secret, length);
+    secret_free(secret, length);
+    if (!pg_schema_expected(configuration->sql_directory, &worker.api.schema_expected, error, sizeof error))
+        bad_start("the folder of migrations cannot be read", error);
+}
+
+static struct http_server *serve(const struct http_route *routes, const int *listeners, size_t count)
+{
+    struct http_server_options options = {.base = worker.api.base,
+                                          .configuration = worker.api.configuration,
+                                          .routes = routes,
+                                          .listeners = listeners,
+                                          .listener_count = count,
+                                          .drained = on_drained};
+    return http_server_create(&options);
+}
+
+int worker_main(const struct worker_options *options)
+{
+    worker.child = child_create(options->start, options->configuration->ping_interval);
+    worker.api.base = child_base(worker.child);
+    worker.api.configuration = options->configuration;
+    worker.api.host = child_host(worker.child);
+    worker.api.memo = memo_create(MEMO_ENTRIES);
+    read_secrets(options->configuration);
+    srandom((unsigned)getpid()); /* jitter only */
+    int64_t share = options->start->db_share;
+    worker.api.read = open_pool("read", share - share / 2);
+    worker.api.write = open_pool("write", share / 2);
+    api_set(&worker.api);
+    worker.server = serve(api_routes(), options->listeners, options->listener_count);
+    worker.internal = serve(api_internal_routes(), options->internal, options->internal_count);
+
+    static const struct child_callbacks callbacks = {.stop = on_stop, .report = on_report, .db_share = on_db_share};
+    child_ready(worker.child);
+    int status = child_run(worker.child, &callbacks);
+    pg_pool_destroy(worker.api.read);
+    pg_pool_destroy(worker.api.write);
+    return status;
+}

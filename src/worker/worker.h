@@ -1,0 +1,22 @@
+/* worker: serves HTTP. One of `workers` processes that share the listeners. */
+#ifndef WORKER_WORKER_H
+#define WORKER_WORKER_H
+
+#include <stddef.h>
+
+#include "base/child.h"
+#include "base/configuration.h"
+
+struct worker_options {
+    const struct child_start *start;
+    const struct configuration *configuration;
+    const int *listeners; /* of the API; inherited */
+    size_t listener_count;
+    const int *internal; /* of /healthz and /readyz; inherited */
+    size_t internal_count;
+};
+
+/* Runs the process; returns its exit status. */
+int worker_main(const struct worker_options *options);
+
+#endif
