@@ -38,9 +38,9 @@ enum pg_status {
 
 struct pg_answer {
     enum pg_status status;
-    PGresult *result;     /* PG_STATUS_ROWS: owned by the callee, PQclear it; else NULL */
+    PGresult *result; /* PG_STATUS_ROWS: owned by the callee, PQclear it; else NULL */
     char sqlstate[6];
-    const char *message;  /* valid during the call */
+    const char *message; /* valid during the call */
 };
 
 typedef void pg_done(void *context, const struct pg_answer *answer);
@@ -59,29 +59,30 @@ struct pg_query {
 
 struct pg_pool_options {
     struct event_base *base;
-    const char *name;             /* "read", "write", "owner": log, statistics, application_name */
-    const char *dsn;              /* libpq connection string */
-    const char *password_file;    /* read at each connect; NULL: none */
+    const char *role;          /* of the process, "worker": application_name is "turnout <role> <name>" */
+    const char *name;          /* "read", "write", "owner": log, statistics */
+    const char *dsn;           /* libpq connection string */
+    const char *password_file; /* read at each connect; NULL: none */
     int64_t connections_min;
     int64_t connections_max;
-    int64_t connect_timeout;      /* microseconds, all */
-    int64_t acquire_timeout;      /* until a query is sent; else PG_STATUS_UNAVAILABLE */
-    int64_t statement_timeout;    /* set on the server; the pool cuts a connection that is silent for twice as long */
-    int64_t idle_time;            /* a connection above the minimum closes after it */
-    int64_t lifetime;             /* a connection is replaced after it (with up to a tenth of jitter), when nothing is in flight */
-    int queue_max;                /* queries that may wait for a connection; past it PG_STATUS_UNAVAILABLE at once */
+    int64_t connect_timeout;   /* microseconds, all */
+    int64_t acquire_timeout;   /* until a query is sent; else PG_STATUS_UNAVAILABLE */
+    int64_t statement_timeout; /* set on the server; the pool cuts a connection that is silent for twice as long */
+    int64_t idle_time;         /* a connection above the minimum closes after it */
+    int64_t lifetime; /* a connection is replaced after it (with up to a tenth of jitter), when nothing is in flight */
+    int queue_max;    /* queries that may wait for a connection; past it PG_STATUS_UNAVAILABLE at once */
 };
 
 struct pg_statistics {
-    int64_t open;     /* connections, also connecting ones: what counts against max_connections */
-    int64_t idle;     /* connected, nothing in flight */
+    int64_t open;      /* connections, also connecting ones: what counts against max_connections */
+    int64_t idle;      /* connected, nothing in flight */
     int64_t in_flight; /* queries sent, not answered */
-    int64_t waiting;  /* queries not sent yet */
+    int64_t waiting;   /* queries not sent yet */
     int64_t max;
-    int64_t connects; /* since the start */
-    int64_t lost;     /* connections lost since the start */
-    int64_t timeouts; /* acquire and statement time-outs since the start */
-    bool reachable;   /* the last connection attempt or answer succeeded */
+    int64_t connects;       /* since the start */
+    int64_t lost;           /* connections lost since the start */
+    int64_t timeouts;       /* acquire and statement time-outs since the start */
+    bool reachable;         /* the last connection attempt or answer succeeded */
     const char *last_error; /* or NULL */
 };
 
@@ -92,7 +93,7 @@ void pg_pool_submit(struct pg_pool *pool, const struct pg_query *query);
 /* Lowers or raises the maximum; connections above it close as soon as nothing is in flight on them. */
 void pg_pool_set_max(struct pg_pool *pool, int64_t connections_max);
 void pg_pool_statistics(const struct pg_pool *pool, struct pg_statistics *statistics);
-/* Closes connections; queries still open are answered LOST or UNAVAILABLE. */
+/* Closes connections; queries still open are answered LOST or UNAVAILABLE. Not from within `done`. */
 void pg_pool_destroy(struct pg_pool *pool);
 
 #endif
