@@ -13,9 +13,11 @@
 enum body_result { BODY_OK, BODY_INVALID, BODY_NOT_OBJECT };
 
 /* Parses bytes. BODY_OK: `*object` is a new reference. Else `error` says what and where. Any process. */
-enum body_result body_parse(const char *bytes, size_t length, json_t **object, char *error, size_t error_size) MUST_CHECK;
+enum body_result body_parse(const char *bytes, size_t length, json_t **object, char *error,
+                            size_t error_size) MUST_CHECK;
 
-/* Checks the content type (application/json; also application/merge-patch+json with `merge_patch`) and parses. NULL: the request has been answered with 415 or 400. */
+/* Checks the content type (application/json; also application/merge-patch+json with `merge_patch`) and parses. NULL:
+ * the request has been answered with 415 or 400. */
 json_t *body_object(struct http_request *request, bool merge_patch) MUST_CHECK;
 
 #endif

@@ -6,32 +6,32 @@
 #include "http/request.h"
 
 /* PROBLEM(symbol, slug): the list of section 5 of the design; status, title and detail stand in problem.c. */
-#define PROBLEM_LIST(PROBLEM)                                                                                          \
-    PROBLEM(BAD_REQUEST, "bad-request")                                                                                \
-    PROBLEM(OUTCOME_UNKNOWN, "outcome-unknown")                                                                        \
-    PROBLEM(NOT_PUBLISHED, "not-published")                                                                            \
-    PROBLEM(INVALID_JSON, "invalid-json")                                                                              \
-    PROBLEM(INVALID_FIELDS, "invalid-fields")                                                                          \
-    PROBLEM(UNAUTHORIZED, "unauthorized")                                                                              \
-    PROBLEM(FORBIDDEN, "forbidden")                                                                                    \
-    PROBLEM(NOT_FOUND, "not-found")                                                                                    \
-    PROBLEM(METHOD_NOT_ALLOWED, "method-not-allowed")                                                                  \
-    PROBLEM(TOO_LARGE, "too-large")                                                                                    \
-    PROBLEM(UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type")                                                          \
-    PROBLEM(EVENT_FULL, "event-full")                                                                                  \
-    PROBLEM(EVENT_CLOSED, "event-closed")                                                                              \
-    PROBLEM(NOT_OPEN_YET, "not-open-yet")                                                                              \
-    PROBLEM(REGISTRATION_CLOSED, "registration-closed")                                                                \
-    PROBLEM(NOT_ELIGIBLE, "not-eligible")                                                                              \
-    PROBLEM(CAPACITY_BELOW_COUNT, "capacity-below-count")                                                              \
-    PROBLEM(WRONG_STATUS, "wrong-status")                                                                              \
-    PROBLEM(PRECONDITION_REQUIRED, "precondition-required")                                                            \
-    PROBLEM(VERSION_CONFLICT, "version-conflict")                                                                      \
-    PROBLEM(KEY_REUSED, "key-reused")                                                                                  \
-    PROBLEM(KEY_IN_USE, "key-in-use")                                                                                  \
-    PROBLEM(RATE_LIMITED, "rate-limited")                                                                              \
-    PROBLEM(OVERLOADED, "overloaded")                                                                                  \
-    PROBLEM(DATABASE_UNAVAILABLE, "database-unavailable")                                                              \
+#define PROBLEM_LIST(PROBLEM)                                 \
+    PROBLEM(BAD_REQUEST, "bad-request")                       \
+    PROBLEM(OUTCOME_UNKNOWN, "outcome-unknown")               \
+    PROBLEM(NOT_PUBLISHED, "not-published")                   \
+    PROBLEM(INVALID_JSON, "invalid-json")                     \
+    PROBLEM(INVALID_FIELDS, "invalid-fields")                 \
+    PROBLEM(UNAUTHORIZED, "unauthorized")                     \
+    PROBLEM(FORBIDDEN, "forbidden")                           \
+    PROBLEM(NOT_FOUND, "not-found")                           \
+    PROBLEM(METHOD_NOT_ALLOWED, "method-not-allowed")         \
+    PROBLEM(TOO_LARGE, "too-large")                           \
+    PROBLEM(UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type") \
+    PROBLEM(EVENT_FULL, "event-full")                         \
+    PROBLEM(EVENT_CLOSED, "event-closed")                     \
+    PROBLEM(NOT_OPEN_YET, "not-open-yet")                     \
+    PROBLEM(REGISTRATION_CLOSED, "registration-closed")       \
+    PROBLEM(NOT_ELIGIBLE, "not-eligible")                     \
+    PROBLEM(CAPACITY_BELOW_COUNT, "capacity-below-count")     \
+    PROBLEM(WRONG_STATUS, "wrong-status")                     \
+    PROBLEM(PRECONDITION_REQUIRED, "precondition-required")   \
+    PROBLEM(VERSION_CONFLICT, "version-conflict")             \
+    PROBLEM(KEY_REUSED, "key-reused")                         \
+    PROBLEM(KEY_IN_USE, "key-in-use")                         \
+    PROBLEM(RATE_LIMITED, "rate-limited")                     \
+    PROBLEM(OVERLOADED, "overloaded")                         \
+    PROBLEM(DATABASE_UNAVAILABLE, "database-unavailable")     \
     PROBLEM(INTERNAL, "internal")
 
 enum problem {
@@ -43,18 +43,19 @@ enum problem {
 
 /* What a refusal says beyond its type. All may be zero or NULL. */
 struct problem_details {
-    int status;              /* instead of the table's (414, 431, 408, 501, 505 share bad-request or too-large) */
-    const char *detail;      /* instead of the table's */
-    const char *members;     /* a JSON object; its members are added (a "detail" in it wins over the table's) */
+    int status;          /* instead of the table's (414, 431, 408, 501, 505 share bad-request or too-large) */
+    const char *detail;  /* instead of the table's */
+    const char *members; /* a JSON object; its members are added (a "detail" in it wins over the table's) */
     size_t members_length;
-    int retry_after;         /* seconds for Retry-After; 0: none */
-    const char *headers;     /* further header lines, each ended by CRLF */
+    int retry_after;     /* seconds for Retry-After; 0: none */
+    const char *headers; /* further header lines, each ended by CRLF */
 };
 
 const char *problem_slug(enum problem problem);
 int problem_status(enum problem problem);
 
-/* Answers the request with the problem; carries type, title, status, detail, instance (the request's path) and request_id. */
+/* Answers the request with the problem; carries type, title, status, detail, instance (the request's path) and
+ * request_id. */
 void problem_respond(struct http_request *request, enum problem problem, const struct problem_details *details);
 
 #endif

@@ -14,8 +14,16 @@
 struct http_connection;
 struct http_route;
 
-enum http_method { HTTP_METHOD_GET, HTTP_METHOD_HEAD, HTTP_METHOD_POST, HTTP_METHOD_PUT, HTTP_METHOD_PATCH,
-                   HTTP_METHOD_DELETE, HTTP_METHOD_OPTIONS, HTTP_METHOD_OTHER };
+enum http_method {
+    HTTP_METHOD_GET,
+    HTTP_METHOD_HEAD,
+    HTTP_METHOD_POST,
+    HTTP_METHOD_PUT,
+    HTTP_METHOD_PATCH,
+    HTTP_METHOD_DELETE,
+    HTTP_METHOD_OPTIONS,
+    HTTP_METHOD_OTHER
+};
 
 /* Name and value of a header or a query parameter, NUL-terminated, arena memory. Header names are lower case. */
 struct http_pair {
@@ -31,22 +39,23 @@ struct http_request {
     OBJECT_HEADER; /* HTTP_REQUEST_MAGIC */
     struct arena *arena;
     enum http_method method;
-    const char *method_name;              /* as sent; for the log */
-    const char *target;                   /* as sent, raw */
-    const struct http_route *route;       /* NULL before routing and where none fits */
+    const char *method_name;        /* as sent; for the log */
+    const char *target;             /* path and query, raw; "" where the bytes were refused before it was read */
+    const struct http_route *route; /* NULL before routing and where none fits */
     const char *parameters[HTTP_ROUTE_PARAMETERS_MAX]; /* of the path template, in order, decoded once */
-    struct http_pair *query;              /* decoded once, in order */
+    struct http_pair *query;                           /* decoded once, in order */
     size_t query_count;
     struct http_pair *headers;
     size_t header_count;
-    const char *body;                     /* NUL-terminated, de-chunked; never NULL */
+    const char *body; /* NUL-terminated, de-chunked; never NULL */
     size_t body_length;
-    const char *request_id;               /* the proxy's (a valid X-Request-Id) or made */
-    const char *user_id;                  /* set by identity; NULL without; for the log */
+    const char *request_id;  /* the proxy's (a valid X-Request-Id) or made */
+    const char *traceparent; /* of W3C Trace Context where it is well formed, else NULL */
+    const char *user_id;     /* set by identity; NULL without; for the log */
     const char *client_address;
-    int64_t started_at;                   /* clock_monotonic of its first byte */
-    void *context;                        /* the handler's own */
-    struct http_connection *connection;   /* NULL once the client has gone */
+    int64_t started_at;                 /* clock_monotonic of its first byte */
+    void *context;                      /* the handler's own */
+    struct http_connection *connection; /* NULL once the client has gone */
 };
 #define HTTP_REQUEST_MAGIC 0x52515354U
 
@@ -64,8 +73,8 @@ struct http_route {
 const char *http_request_header(const struct http_request *request, const char *name);
 
 /* An answer. `headers` holds further lines, each ended by CRLF, or NULL; Date, Content-Length, Connection,
- * X-Request-Id, Server and X-Content-Type-Options are added by the connection. The body is not copied: `release(owner)` is called once when it
- * is no longer needed; with `release` NULL it must be static or arena memory of the request. */
+ * X-Request-Id, Server and X-Content-Type-Options are added by the connection. The body is not copied: `release(owner)`
+ * is called once when it is no longer needed; with `release` NULL it must be static or arena memory of the request. */
 struct http_response {
     int status;
     const char *content_type; /* NULL: none (204, 304) */

@@ -17,7 +17,8 @@ struct http_server_options {
     struct event_base *base;
     const struct configuration *configuration;
     const struct http_route *routes; /* ended by a path of NULL */
-    const int *listeners;            /* non-blocking listening sockets, inherited; not closed by the server before http_server_drain */
+    const int
+        *listeners; /* non-blocking listening sockets, inherited; not closed by the server before http_server_drain */
     size_t listener_count;
     /* Called when the last connection has gone after http_server_drain. */
     void (*drained)(void *context);
@@ -39,7 +40,10 @@ void http_server_statistics(const struct http_server *server, struct http_statis
 /* Accepts until nothing waits, closes the listeners, answers what comes on kept connections once more with
  * Connection: close; `drained` is called when none is left. */
 void http_server_drain(struct http_server *server);
-/* Ends every connection now. */
+/* Ends every connection now. Requests that handlers still work on are answered to nobody. */
 void http_server_close_all(struct http_server *server);
+/* For tests and the end of the process: also drops requests that have not been answered, so no handler may be left that
+ * would answer. Does not close the listeners. */
+void http_server_destroy(struct http_server *server);
 
 #endif

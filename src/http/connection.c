@@ -1,0 +1,398 @@
+/* connection: the state machine of one client connection. Worker process; touches only its own descriptor, and the
+ * server's scratch buffer while a read is on the stack. */
+#include "http/connection.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "http/intake.h"
+
+#define NEVER INT64_MAX
+/* While a request is being worked on, this much of what follows it is read ahead; then the client waits. */
+#define READ_AHEAD 4096
+/* A client that sends a body which was refused gets this long and this much to notice. */
+#define LINGER_TIME INT64_C(2000000)
+#define LINGER_BYTES (1 << 20)
+
+static void settle(struct http_connection *connection);
+
+static const char *state_name(enum connection_state state)
+{
+    static const char *const names[] = {
+        [CONNECTION_CLOSED] = "closed",       [CONNECTION_IDLE] = "idle",         [CONNECTION_HEADERS] = "headers",
+        [CONNECTION_BODY] = "body",           [CONNECTION_HANDLING] = "handling", [CONNECTION_WRITING] = "writing",
+        [CONNECTION_LINGERING] = "lingering",
+    };
+    return names[state];
+}
+
+/* Each state brings its deadline; the timer follows in settle(). */
+void connection_enter(struct http_connection *connection, enum connection_state state)
+{
+    const struct configuration *configuration = connection->server->options.configuration;
+    log_debug("connection", log_int("descriptor", connection->descriptor),
+              log_text("from", state_name(connection->state)), log_text("to", state_name(state)));
+    connection->state = state;
+    switch (state) {
+    case CONNECTION_IDLE:
+        connection->deadline = connection->served ? clock_monotonic() + configuration->idle_timeout
+                                                  : connection->accepted_at + configuration->header_timeout;
+        break;
+    case CONNECTION_HEADERS:
+        connection->started_at = clock_monotonic();
+        /* a first request has been due since the accept: that deadline stands */
+        if (connection->served)
+            connection->deadline = connection->started_at + configuration->header_timeout;
+        break;
+    case CONNECTION_BODY:
+        connection->deadline = clock_monotonic() + configuration->body_timeout;
+        break;
+    case CONNECTION_WRITING:
+        connection->deadline = clock_monotonic() + configuration->write_timeout;
+        break;
+    case CONNECTION_LINGERING:
+        connection->deadline = clock_monotonic() + LINGER_TIME;
+        break;
+    case CONNECTION_HANDLING:
+    case CONNECTION_CLOSED:
+        connection->deadline = NEVER;
+        break;
+    }
+}
+
+/* ---- the end of a request, and of the connection ---- */
+
+static void linger(struct http_connection *connection)
+{
+    connection_enter(connection, CONNECTION_LINGERING);
+    connection->linger_left = LINGER_BYTES;
+    if (connection->peer_closed || shutdown(connection->descriptor, SHUT_WR) < 0)
+        connection_close(connection);
+}
+
+/* The kernel has the whole answer. */
+static void answered(struct http_connection *connection)
+{
+    exchange_finish(connection->exchange, NULL);
+    connection->exchange = NULL;
+    connection->served = true;
+    connection->skipped_line = false;
+    if (connection->close) {
+        if (connection->linger || buffer_length(&connection->input) > 0)
+            linger(connection);
+        else
+            connection_close(connection);
+        return;
+    }
+    connection_enter(connection, CONNECTION_IDLE);
+    /* what waits is worked off from the loop, not from the stack of whoever answered */
+    if (!connection->processing && buffer_length(&connection->input) > 0) {
+        connection->resume = true;
+        event_active(&connection->read_event, EV_READ, 0);
+    }
+}
+
+/* Of an exchange whose client has gone: the handler that works on it goes on, and finds out when it answers. */
+static void let_go(struct http_connection *connection)
+{
+    struct http_exchange *exchange = connection->exchange;
+    if (exchange == NULL)
+        return;
+    connection->exchange = NULL;
+    exchange->request.connection = NULL;
+    for (int i = 0; i < connection->output_count && exchange->answered; i++)
+        exchange->bytes -= connection->output[i].iov_len;
+    if (exchange->answered || connection->state == CONNECTION_BODY)
+        exchange_finish(exchange, "client gone");
+}
+
+void connection_close(struct http_connection *connection)
+{
+    INVARIANT(connection->state != CONNECTION_CLOSED);
+    struct http_server *server = connection->server;
+    event_del(&connection->read_event);
+    event_del(&connection->write_event);
+    event_del(&connection->timer);
+    close(connection->descriptor);
+    let_go(connection);
+    connection_enter(connection, CONNECTION_CLOSED);
+    settle(connection);
+    LIST_REMOVE(connection, entry);
+    LIST_INSERT_HEAD(&server->dying, connection, entry);
+    server_connection_closed(server);
+}
+
+/* ---- writing ---- */
+
+void connection_send(struct http_connection *connection, const char *head, size_t head_length, const char *body,
+                     size_t body_length)
+{
+    struct iovec *output = connection->output;
+    output[connection->output_count++] = (struct iovec){.iov_base = (void *)(uintptr_t)head, .iov_len = head_length};
+    if (body_length > 0)
+        output[connection->output_count++] =
+            (struct iovec){.iov_base = (void *)(uintptr_t)body, .iov_len = body_length};
+    connection->exchange->bytes = head_length + body_length;
+    connection_enter(connection, CONNECTION_WRITING);
+    connection_flush(connection);
+    if (!connection->processing)
+        settle(connection);
+}
+
+static void drop_sent(struct http_connection *connection, size_t sent)
+{
+    int whole = 0;
+    while (whole < connection->output_count && sent >= connection->output[whole].iov_len)
+        sent -= connection->output[whole++].iov_len;
+    connection->output_count -= whole;
+    memmove(connection->output, connection->output + whole,
+            (size_t)connection->output_count * sizeof connection->output[0]);
+    if (connection->output_count > 0) {
+        connection->output[0].iov_base = (char *)connection->output[0].iov_base + sent;
+        connection->output[0].iov_len -= sent;
+    }
+}
+
+/* writev, but without SIGPIPE. The rest waits for the kernel and stays where it lies. */
+void connection_flush(struct http_connection *connection)
+{
+    while (connection->output_count > 0) {
+        struct msghdr message = {.msg_iov = connection->output, .msg_iovlen = (size_t)connection->output_count};
+        ssize_t sent = sendmsg(connection->descriptor, &message, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            event_add(&connection->write_event, NULL);
+            return;
+        }
+        if (sent < 0) {
+            connection_close(connection);
+            return;
+        }
+        drop_sent(connection, (size_t)sent);
+    }
+    if (connection->state == CONNECTION_WRITING)
+        answered(connection);
+}
+
+static void on_writable(evutil_socket_t descriptor, short what, void *argument)
+{
+    (void)descriptor;
+    (void)what;
+    struct http_connection *connection = argument;
+    OBJECT_CHECK(connection, CONNECTION_MAGIC);
+    connection_flush(connection);
+    settle(connection);
+}
+
+/* ---- reading ---- */
+
+/* No more bytes will come. A client may shut only its own side and still wait for its answers; one whose socket is gone
+ * in both directions waits for nothing. */
+static void peer_closed(struct http_connection *connection)
+{
+    struct pollfd peer = {.fd = connection->descriptor};
+    bool gone = poll(&peer, 1, 0) > 0 && (peer.revents & (POLLHUP | POLLERR)) != 0;
+    if (gone || (connection->state != CONNECTION_HANDLING && connection->state != CONNECTION_WRITING)) {
+        connection_close(connection);
+        return;
+    }
+    connection->peer_closed = true;
+    connection->reading_stopped = true;
+    event_del(&connection->read_event);
+}
+
+/* Takes the scratch as its input where it has none, so that a request which is complete costs neither memory nor a
+ * copy. */
+static void take_bytes(struct http_connection *connection, size_t length)
+{
+    struct buffer *scratch = &connection->server->scratch;
+    if (buffer_length(&connection->input) > 0) {
+        buffer_append(&connection->input, scratch->memory, length);
+        return;
+    }
+    buffer_free(&connection->input);
+    connection->input = *scratch;
+    connection->input.end = length;
+    connection->lent = true;
+    *scratch = (struct buffer){0};
+}
+
+static void on_readable(evutil_socket_t descriptor, short what, void *argument)
+{
+    (void)what;
+    struct http_connection *connection = argument;
+    OBJECT_CHECK(connection, CONNECTION_MAGIC);
+    if (connection->resume) {
+        connection->resume = false;
+        intake_process(connection);
+        settle(connection);
+        return;
+    }
+    bool waits = connection->state == CONNECTION_HANDLING || connection->state == CONNECTION_WRITING;
+    if (waits && buffer_length(&connection->input) >= READ_AHEAD) {
+        connection->reading_stopped = true;
+        event_del(&connection->read_event);
+        return;
+    }
+    ssize_t got = read(descriptor, connection->server->scratch.memory, waits ? READ_AHEAD : READ_SIZE);
+    if (got < 0) {
+        if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+            connection_close(connection);
+        return;
+    }
+    if (got == 0) {
+        peer_closed(connection);
+        return;
+    }
+    if (connection->state == CONNECTION_LINGERING) {
+        if ((size_t)got >= connection->linger_left)
+            connection_close(connection);
+        else
+            connection->linger_left -= (size_t)got;
+        return;
+    }
+    take_bytes(connection, (size_t)got);
+    intake_process(connection);
+    settle(connection);
+}
+
+/* The scratch goes back; bytes that still wait move to memory of the connection's own, which is given back once empty.
+ */
+static void settle_input(struct http_connection *connection)
+{
+    struct buffer *input = &connection->input;
+    if (connection->state == CONNECTION_CLOSED || connection->state == CONNECTION_LINGERING)
+        buffer_consume(input, buffer_length(input));
+    if (connection->lent) {
+        struct buffer *scratch = &connection->server->scratch;
+        *scratch = *input;
+        *input = (struct buffer){0};
+        buffer_append(input, buffer_bytes(scratch), buffer_length(scratch));
+        buffer_clear(scratch, READ_SIZE);
+        connection->lent = false;
+    } else if (buffer_length(input) == 0) {
+        buffer_free(input);
+    }
+}
+
+/* What every callback leaves in order: the input, whether reading goes on, and a timer that is not later than the
+ * deadline. An earlier timer is left as it is and finds out when it fires, so that a busy connection never touches the
+ * heap. */
+static void settle(struct http_connection *connection)
+{
+    settle_input(connection);
+    if (connection->state == CONNECTION_CLOSED)
+        return;
+    bool reads = connection->state != CONNECTION_HANDLING && connection->state != CONNECTION_WRITING;
+    if (reads && connection->peer_closed && !connection->resume) {
+        connection_close(connection);
+        return;
+    }
+    if (reads && connection->reading_stopped && !connection->peer_closed) {
+        connection->reading_stopped = false;
+        event_add(&connection->read_event, NULL);
+    }
+    if (connection->deadline < connection->timer_until) {
+        struct timeval delay = clock_timeval(connection->deadline - clock_monotonic());
+        event_add(&connection->timer, &delay);
+        connection->timer_until = connection->deadline;
+    }
+}
+
+/* ---- time, birth and death ---- */
+
+static void on_timer(evutil_socket_t descriptor, short what, void *argument)
+{
+    (void)descriptor;
+    (void)what;
+    struct http_connection *connection = argument;
+    OBJECT_CHECK(connection, CONNECTION_MAGIC);
+    connection->timer_until = NEVER;
+    if (clock_monotonic() >= connection->deadline) {
+        switch (connection->state) {
+        case CONNECTION_HEADERS:
+            intake_refuse(connection, GUARD_HEADER_TIME);
+            break;
+        case CONNECTION_BODY:
+            intake_refuse(connection, GUARD_BODY_TIME);
+            break;
+        default:
+            connection_close(connection);
+            return;
+        }
+    }
+    settle(connection);
+}
+
+static struct http_connection *take_spare(struct http_server *server)
+{
+    struct http_connection *connection = LIST_FIRST(&server->spare);
+    if (connection != NULL) {
+        LIST_REMOVE(connection, entry);
+        server->spare_connection_count--;
+    } else {
+        connection = malloc(sizeof *connection);
+        INVARIANT(connection != NULL);
+    }
+    memset(connection, 0, sizeof *connection);
+    return connection;
+}
+
+void connection_open(struct http_server *server, int descriptor, const char *address)
+{
+    struct http_connection *connection = take_spare(server);
+    connection->magic = CONNECTION_MAGIC;
+    connection->server = server;
+    connection->descriptor = descriptor;
+    connection->accepted_at = clock_monotonic();
+    connection->timer_until = NEVER;
+    snprintf(connection->address, sizeof connection->address, "%s", address);
+    struct event_base *base = server->options.base;
+    event_assign(&connection->read_event, base, descriptor, EV_READ | EV_PERSIST, on_readable, connection);
+    event_assign(&connection->write_event, base, descriptor, EV_WRITE, on_writable, connection);
+    evtimer_assign(&connection->timer, base, on_timer, connection);
+    event_add(&connection->read_event, NULL);
+    LIST_INSERT_HEAD(&server->open, connection, entry);
+    server->counters.connections++;
+    server->counters.accepted++;
+    connection_enter(connection, CONNECTION_IDLE);
+    settle(connection);
+}
+
+void connection_reap(struct http_server *server)
+{
+    struct http_connection *connection;
+    while ((connection = LIST_FIRST(&server->dying)) != NULL) {
+        LIST_REMOVE(connection, entry);
+        connection->magic = 0;
+        if (server->spare_connection_count < SPARE_CONNECTIONS_MAX) {
+            LIST_INSERT_HEAD(&server->spare, connection, entry);
+            server->spare_connection_count++;
+        } else {
+            free(connection);
+        }
+    }
+}
+
+void connection_free_spare(struct http_server *server)
+{
+    struct http_connection *connection;
+    while ((connection = LIST_FIRST(&server->spare)) != NULL) {
+        LIST_REMOVE(connection, entry);
+        free(connection);
+    }
+    server->spare_connection_count = 0;
+}
+
+size_t connection_memory(const struct http_connection *connection)
+{
+    return sizeof *connection + connection->input.capacity;
+}

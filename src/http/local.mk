@@ -1,0 +1,36 @@
+noinst_LIBRARIES += libhttp.a
+libhttp_a_SOURCES = src/http/body.c src/http/body.h src/http/connection.c src/http/connection.h src/http/exchange.h \
+  src/http/guard.c src/http/guard.h src/http/intake.c src/http/intake.h src/http/parser.c src/http/parser.h \
+  src/http/problem.c src/http/problem.h src/http/query.c src/http/query.h src/http/request.c src/http/request.h \
+  src/http/response.c src/http/router.c src/http/router.h src/http/server.c src/http/server.h \
+  src/http/server_internal.h
+EXTRA_DIST += src/http/README.md docs/problems.md
+
+# llhttp where the system has no library of it: three sources of one line, made in the build folder. Automake would put
+# the objects of absolute sources beside these, into a system folder.
+if LLHTTP_FROM_SOURCES
+noinst_LIBRARIES += libllhttp.a
+libllhttp_a_SOURCES =
+nodist_libllhttp_a_SOURCES = src/http/llhttp_api.c src/http/llhttp_http.c src/http/llhttp_llhttp.c
+libllhttp_a_CFLAGS = $(AM_CFLAGS) -w
+LLHTTP_ARCHIVE = libllhttp.a
+CLEANFILES += $(nodist_libllhttp_a_SOURCES)
+src/http/llhttp_api.c src/http/llhttp_http.c src/http/llhttp_llhttp.c: Makefile
+	$(AM_V_GEN)$(MKDIR_P) src/http && name=`basename $@ .c` && \
+	  printf '#include "%s/%s.c"\n' '$(LLHTTP_SOURCES)' "$${name#llhttp_}" > $@
+else
+LLHTTP_ARCHIVE =
+endif
+# What links src/http; libbase.a and its libraries follow.
+HTTP_LIBS = libhttp.a $(LLHTTP_ARCHIVE) $(LLHTTP_LIBS) $(JANSSON_LIBS)
+
+if HAVE_CHECK
+check_PROGRAMS += tests/unit/test_guard tests/unit/test_router
+TESTS += tests/unit/test_guard tests/unit/test_router
+tests_unit_test_guard_SOURCES = tests/unit/test_guard.c
+tests_unit_test_guard_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_guard_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
+tests_unit_test_router_SOURCES = tests/unit/test_router.c
+tests_unit_test_router_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_router_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
+endif

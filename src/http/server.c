@@ -1,0 +1,284 @@
+/* server: the shared listeners and what the connections have in common: limits, spare memory, counters, the drain.
+ * Worker process; the listening sockets are inherited from the master and shared with the other workers. */
+#include "http/server.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "http/connection.h"
+#include "http/server_internal.h"
+
+/* Per wake-up: the other workers get their share. */
+#define ACCEPTS_MAX 16
+/* In a drain nobody else may be left to take them; more than any listen queue holds. */
+#define DRAIN_ACCEPTS_MAX 65536
+/* Out of descriptors: the next try. */
+#define ACCEPT_RETRY_TIME INT64_C(100000)
+#define COMPLAINT_INTERVAL INT64_C(1000000)
+
+static void on_acceptable(evutil_socket_t descriptor, short what, void *argument);
+static void on_accept_retry(evutil_socket_t descriptor, short what, void *argument);
+static void on_reap(evutil_socket_t descriptor, short what, void *argument);
+
+static struct http_server *server_of(void *argument)
+{
+    struct http_server *server = argument;
+    OBJECT_CHECK(server, SERVER_MAGIC);
+    return server;
+}
+
+static void start_accepting(struct http_server *server)
+{
+    for (size_t i = 0; i < server->options.listener_count && !server->accepting; i++)
+        event_add(server->listeners[i].event, NULL);
+    server->accepting = true;
+}
+
+static void stop_accepting(struct http_server *server)
+{
+    for (size_t i = 0; i < server->options.listener_count && server->accepting; i++)
+        event_del(server->listeners[i].event);
+    server->accepting = false;
+}
+
+struct http_server *http_server_create(const struct http_server_options *options)
+{
+    struct http_server *server = calloc(1, sizeof *server);
+    INVARIANT(server != NULL);
+    const struct configuration *configuration = options->configuration;
+    server->magic = SERVER_MAGIC;
+    server->options = *options;
+    server->limits.block_size = (size_t)configuration->header_size;
+    server->limits.line_size = (size_t)configuration->request_line_size;
+    if (server->limits.line_size > server->limits.block_size - 4)
+        server->limits.line_size = server->limits.block_size - 4;
+    server->limits.header_count = (size_t)configuration->header_count;
+    server->headers = calloc(server->limits.header_count, sizeof *server->headers);
+    INVARIANT(server->headers != NULL);
+    server->router = router_create(options->routes);
+    buffer_reserve(&server->scratch, READ_SIZE);
+    server->reaper = evtimer_new(options->base, on_reap, server);
+    server->accept_retry = evtimer_new(options->base, on_accept_retry, server);
+    server->listeners = calloc(options->listener_count + 1, sizeof *server->listeners);
+    INVARIANT(server->reaper != NULL && server->accept_retry != NULL && server->listeners != NULL);
+    server->options.listeners = NULL; /* the caller's; ours are below */
+    for (size_t i = 0; i < options->listener_count; i++) {
+        struct http_listener *listener = &server->listeners[i];
+        listener->magic = LISTENER_MAGIC;
+        listener->server = server;
+        listener->descriptor = options->listeners[i];
+        listener->event = event_new(options->base, listener->descriptor, EV_READ | EV_PERSIST, on_acceptable, listener);
+        INVARIANT(listener->event != NULL);
+    }
+    start_accepting(server);
+    return server;
+}
+
+void http_server_destroy(struct http_server *server)
+{
+    if (server == NULL)
+        return;
+    http_server_close_all(server);
+    connection_reap(server);
+    connection_free_spare(server);
+    struct http_exchange *exchange;
+    while ((exchange = LIST_FIRST(&server->exchanges)) != NULL)
+        exchange_finish(exchange, "server ended");
+    while (server->spare_arena_count > 0)
+        arena_destroy(server->spare_arenas[--server->spare_arena_count]);
+    for (size_t i = 0; i < server->options.listener_count; i++)
+        event_free(server->listeners[i].event);
+    event_free(server->reaper);
+    event_free(server->accept_retry);
+    free(server->listeners);
+    free(server->headers);
+    buffer_free(&server->scratch);
+    router_destroy(server->router);
+    server->magic = 0;
+    free(server);
+}
+
+void http_server_statistics(const struct http_server *server, struct http_statistics *statistics)
+{
+    OBJECT_CHECK(server, SERVER_MAGIC);
+    *statistics = server->counters;
+    size_t memory = server->scratch.capacity + server->spare_connection_count * sizeof(struct http_connection);
+    for (size_t i = 0; i < server->spare_arena_count; i++)
+        memory += arena_size(server->spare_arenas[i]);
+    const struct http_connection *connection;
+    LIST_FOREACH (connection, &server->open, entry)
+        memory += connection_memory(connection);
+    LIST_FOREACH (connection, &server->dying, entry)
+        memory += connection_memory(connection);
+    const struct http_exchange *exchange;
+    LIST_FOREACH (exchange, &server->exchanges, entry)
+        memory += exchange_memory(exchange);
+    statistics->memory = (int64_t)memory;
+}
+
+/* ---- accepting ---- */
+
+static void write_address(const struct sockaddr_storage *peer, char text[INET6_ADDRSTRLEN])
+{
+    const void *bytes = NULL;
+    if (peer->ss_family == AF_INET)
+        bytes = &((const struct sockaddr_in *)peer)->sin_addr;
+    else if (peer->ss_family == AF_INET6)
+        bytes = &((const struct sockaddr_in6 *)peer)->sin6_addr;
+    if (bytes == NULL || inet_ntop(peer->ss_family, bytes, text, INET6_ADDRSTRLEN) == NULL)
+        memcpy(text, "unix", 5);
+}
+
+enum accept_result { ACCEPT_MORE, ACCEPT_NONE, ACCEPT_EXHAUSTED };
+
+static enum accept_result accept_one(struct http_server *server, int listener)
+{
+    struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
+    socklen_t size = sizeof peer;
+    int descriptor = accept4(listener, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (descriptor < 0) {
+        switch (errno) {
+        case EMFILE:
+        case ENFILE:
+        case ENOBUFS:
+        case ENOMEM:
+            return ACCEPT_EXHAUSTED;
+        case EAGAIN:
+        case EINVAL: /* shut down by another process */
+        case EBADF:
+        case ENOTSOCK:
+            return ACCEPT_NONE;
+        default: /* what went wrong with a connection before it was taken (accept(2)) is told here: ECONNABORTED and
+                    others */
+            return ACCEPT_MORE;
+        }
+    }
+    char address[INET6_ADDRSTRLEN];
+    write_address(&peer, address);
+    if (peer.ss_family == AF_INET || peer.ss_family == AF_INET6) {
+        int on = 1;
+        (void)setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    }
+    connection_open(server, descriptor, address);
+    return ACCEPT_MORE;
+}
+
+/* The queue stays as it is for a while: without this the level-triggered listener would keep the loop spinning. */
+static void wait_for_descriptors(struct http_server *server)
+{
+    int64_t now = clock_monotonic();
+    if (server->complained_at == 0 || now - server->complained_at >= COMPLAINT_INTERVAL) {
+        server->complained_at = now;
+        log_warning("cannot accept connections", log_text("error", strerror(errno)),
+                    log_int("connections", server->counters.connections));
+    }
+    stop_accepting(server);
+    struct timeval delay = clock_timeval(ACCEPT_RETRY_TIME);
+    event_add(server->accept_retry, &delay);
+}
+
+static bool is_full(const struct http_server *server)
+{
+    return server->counters.connections >= server->options.configuration->max_connections;
+}
+
+static void on_acceptable(evutil_socket_t descriptor, short what, void *argument)
+{
+    (void)what;
+    struct http_listener *listener = argument;
+    OBJECT_CHECK(listener, LISTENER_MAGIC);
+    struct http_server *server = listener->server;
+    enum accept_result result = ACCEPT_MORE;
+    for (int i = 0; i < ACCEPTS_MAX && result == ACCEPT_MORE && !is_full(server); i++)
+        result = accept_one(server, descriptor);
+    if (result == ACCEPT_EXHAUSTED)
+        wait_for_descriptors(server);
+    else if (is_full(server))
+        stop_accepting(server);
+}
+
+static void on_accept_retry(evutil_socket_t descriptor, short what, void *argument)
+{
+    (void)descriptor;
+    (void)what;
+    struct http_server *server = server_of(argument);
+    if (server->draining)
+        http_server_drain(server);
+    else if (!is_full(server))
+        start_accepting(server);
+}
+
+void server_connection_closed(struct http_server *server)
+{
+    server->counters.connections--;
+    bool waits = evtimer_pending(server->accept_retry, NULL) != 0;
+    if (!server->accepting && !server->draining && !waits && !is_full(server))
+        start_accepting(server);
+    static const struct timeval at_once = {0};
+    if (!evtimer_pending(server->reaper, NULL))
+        event_add(server->reaper, &at_once);
+}
+
+static bool has_listeners(const struct http_server *server)
+{
+    for (size_t i = 0; i < server->options.listener_count; i++) {
+        if (server->listeners[i].descriptor >= 0)
+            return true;
+    }
+    return false;
+}
+
+static void on_reap(evutil_socket_t descriptor, short what, void *argument)
+{
+    (void)descriptor;
+    (void)what;
+    struct http_server *server = server_of(argument);
+    connection_reap(server);
+    if (server->draining && !server->drained && server->counters.connections == 0 && !has_listeners(server)) {
+        server->drained = true;
+        if (server->options.drained != NULL)
+            server->options.drained(server->options.context);
+    }
+}
+
+/* ---- the end ---- */
+
+void http_server_drain(struct http_server *server)
+{
+    OBJECT_CHECK(server, SERVER_MAGIC);
+    stop_accepting(server);
+    server->draining = true;
+    for (size_t i = 0; i < server->options.listener_count; i++) {
+        struct http_listener *listener = &server->listeners[i];
+        if (listener->descriptor < 0)
+            continue;
+        /* max_connections does not hold here: who is in the queue has been accepted by the kernel, and would be reset
+         */
+        enum accept_result result = ACCEPT_MORE;
+        for (int count = 0; count < DRAIN_ACCEPTS_MAX && result == ACCEPT_MORE; count++)
+            result = accept_one(server, listener->descriptor);
+        if (result == ACCEPT_EXHAUSTED) {
+            wait_for_descriptors(server);
+            return;
+        }
+        close(listener->descriptor);
+        listener->descriptor = -1;
+    }
+    static const struct timeval at_once = {0};
+    event_add(server->reaper, &at_once);
+}
+
+void http_server_close_all(struct http_server *server)
+{
+    OBJECT_CHECK(server, SERVER_MAGIC);
+    struct http_connection *connection;
+    while ((connection = LIST_FIRST(&server->open)) != NULL)
+        connection_close(connection);
+}

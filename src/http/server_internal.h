@@ -1,0 +1,62 @@
+/* server_internal: what the connections of one server share. Worker process, src/http only. */
+#ifndef HTTP_SERVER_INTERNAL_H
+#define HTTP_SERVER_INTERNAL_H
+
+#include <event2/event.h>
+#include <sys/queue.h>
+
+#include "base/buffer.h"
+#include "http/guard.h"
+#include "http/router.h"
+#include "http/server.h"
+
+/* One read; a request and its headers fit in nearly always. */
+#define READ_SIZE 16384
+/* First block of a request's arena: request, headers and the header block of an answer fit for an ordinary browser. */
+#define ARENA_SIZE 4096
+/* Kept for reuse; what a burst made beyond goes back to the system. */
+#define SPARE_ARENAS_MAX 64
+#define SPARE_CONNECTIONS_MAX 64
+
+struct http_listener {
+    OBJECT_HEADER; /* LISTENER_MAGIC */
+    struct http_server *server;
+    struct event *event;
+    int descriptor; /* -1 after a drain */
+};
+#define LISTENER_MAGIC 0x4c49534eU
+
+/* Boot lifetime, but for the lists. */
+struct http_server {
+    OBJECT_HEADER; /* SERVER_MAGIC */
+    struct http_server_options options;
+    struct guard_limits limits;
+    struct router *router;
+    struct http_listener *listeners;
+    bool accepting;             /* the events of the listeners are added */
+    struct event *accept_retry; /* after the process ran out of descriptors */
+    int64_t complained_at;      /* about that, in the log */
+    bool draining;
+    bool drained; /* options.drained has been called */
+
+    /* The read buffer lent to whichever connection reads just now; its memory is NULL meanwhile. */
+    struct buffer scratch;
+    struct guard_header *headers; /* of the block that is being looked at; room for limits.header_count */
+
+    struct arena *spare_arenas[SPARE_ARENAS_MAX];
+    size_t spare_arena_count;
+    LIST_HEAD(, http_connection) open;
+    LIST_HEAD(, http_connection) dying; /* closed; freed one loop turn later */
+    LIST_HEAD(, http_connection) spare;
+    size_t spare_connection_count;
+    struct event *reaper;
+    LIST_HEAD(, http_exchange) exchanges;
+    struct http_statistics counters; /* `memory` is added up when asked for */
+};
+#define SERVER_MAGIC 0x53525652U
+
+/* A connection has closed: accepts again where the server was full, frees it in the next turn, notices the end of a
+ * drain. */
+void server_connection_closed(struct http_server *server);
+
+#endif
