@@ -60,6 +60,7 @@ static void on_master_death(int number)
     setitimer(ITIMER_REAL, &end, NULL);
 }
 
+#ifndef __SANITIZE_ADDRESS__ /* it has its own report */
 static void on_crash(int number)
 {
     char line[512];
@@ -70,6 +71,7 @@ static void on_crash(int number)
     (void)written;
     raise(number); /* SA_RESETHAND: now with the default action */
 }
+#endif
 
 static void arm_signals(struct child *child)
 {

@@ -67,7 +67,7 @@ static const struct option table[] = {
      "JWK Set with the keys that sign tokens (HS256, RS256, ES256)"},
     {"jwt_issuer", OPTION_TEXT, PLACE(jwt_issuer), "turnout", 0, 0, false, "issuer that tokens must name"},
     {"jwt_audience", OPTION_TEXT, PLACE(jwt_audience), "turnout", 0, 0, false, "audience that tokens must name"},
-    {"jwt_leeway", OPTION_DURATION, PLACE(jwt_leeway), "60s", 0, 10 * MINUTE, false, "difference of clocks that exp and nbf allow for"},
+    {"jwt_leeway", OPTION_DURATION, PLACE(jwt_leeway), "1m", 0, 10 * MINUTE, false, "difference of clocks that exp and nbf allow for"},
     {"trust_role_claim", OPTION_SWITCH, PLACE(trust_role_claim), "yes", 0, 0, false, "a token's role wins over the users table's"},
     {"public_read", OPTION_SWITCH, PLACE(public_read), "yes", 0, 0, false, "published, completed and cancelled events are readable without a token"},
     {"cursor_key_file", OPTION_TEXT, PLACE(cursor_key_file), TURNOUT_SYSCONFDIR "/turnout/cursor.key", 0, 0, false,
