@@ -1,11 +1,8 @@
-# Installed as they are; turnoutctl migrate reads them from pkgdatadir/sql.
-sqlschemadir = $(pkgdatadir)/sql/schema
-dist_sqlschema_DATA = \
+# Installed as $(pkgdatadir)/sql/{schema,rules}. Every file by name: automake's lists know no patterns. tests/lint/lists.sh compares.
+nobase_dist_pkgdata_DATA = \
   sql/schema/0001_tables.sql \
   sql/schema/0002_partitions.sql \
-  sql/schema/0003_changes.sql
-sqlrulesdir = $(pkgdatadir)/sql/rules
-dist_sqlrules_DATA = \
+  sql/schema/0003_changes.sql \
   sql/rules/api_time.sql \
   sql/rules/complete_ended_events.sql \
   sql/rules/errors_body.sql \
@@ -44,4 +41,5 @@ dist_sqlrules_DATA = \
   sql/rules/user_body.sql \
   sql/rules/user_get.sql \
   sql/rules/user_seen.sql
+
 EXTRA_DIST += sql/README.md

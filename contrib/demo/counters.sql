@@ -41,7 +41,7 @@ select format('counters of %s events', count(*)) as demo_step from turnout.event
 insert into turnout.registrations
   (event_year, id, event_id, user_id, status, queue_no, department, registered_at, seated_at, cancelled_at, checked_in_at, last_action_at)
 select event_year, id, event_id, user_id, status, queue_no, department, registered_at, seated_at, cancelled_at, checked_in_at,
-       coalesce(cancelled_at, registered_at)
+       last_action_at
 from demo_registrations
 order by registered_at, id;
 

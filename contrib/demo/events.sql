@@ -106,8 +106,12 @@ create unique index on demo_events (number);
 analyze demo_events;
 
 -- The search index is made anew from all rows at once: fed row by row it would take most of the loading time. The owner of the
--- table may do that, and the definition is read from the catalogue.
-select pg_get_indexdef('turnout.events_search_idx'::regclass) as demo_search_index \gset
+-- table may do that, and the definition is read from the catalogue, with the statistics targets that no definition shows.
+select pg_get_indexdef('turnout.events_search_idx'::regclass)
+       || coalesce(string_agg(format('; alter index turnout.events_search_idx alter column %s set statistics %s', attnum, attstattarget), ''), '')
+         as demo_search_index
+from pg_attribute
+where attrelid = 'turnout.events_search_idx'::regclass and attstattarget >= 0 \gset
 drop index turnout.events_search_idx;
 
 insert into turnout.events

@@ -1,0 +1,16 @@
+# The folders as they are: their files carry no list. Unit tests are listed beside what they test, in src/*/local.mk.
+EXTRA_DIST += tests/README.md tests/lint tests/system
+
+dist-hook:
+	find "$(distdir)" -name __pycache__ -prune -exec rm -rf {} +
+
+# Lint runs with `make check`, from the build folder; each script finds the source by $(srcdir).
+LINT_SCRIPTS = tests/lint/lists.sh
+TESTS += $(LINT_SCRIPTS)
+
+# Against the programs of this build, on a PostgreSQL that the tests start. PYTEST_FLAGS: -k, -x and the like.
+check-system: all
+	TURNOUT_BIN="$(abs_top_builddir)" PYTHONDONTWRITEBYTECODE=1 \
+	  $(PYTHON3) -m pytest -p no:cacheprovider $(PYTEST_FLAGS) "$(srcdir)/tests/system"
+
+.PHONY: check-system
