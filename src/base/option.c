@@ -76,7 +76,7 @@ static const struct option table[] = {
     {"complete_interval", OPTION_DURATION, PLACE(complete_interval), "30s", 10 * MS, DAY, false, "how often events that have ended are completed"},
     {"prune_interval", OPTION_DURATION, PLACE(prune_interval), "1m", 10 * MS, DAY, false, "how often changes and idempotency keys are pruned"},
     {"changes_keep", OPTION_DURATION, PLACE(changes_keep), "1h", SECOND, 30 * DAY, false, "how long rows of changes are kept"},
-    {"idempotency_keep", OPTION_DURATION, PLACE(idempotency_keep), "24h", MINUTE, 30 * DAY, false, "how long idempotency keys are kept"},
+    {"idempotency_keep", OPTION_DURATION, PLACE(idempotency_keep), "1d", MINUTE, 30 * DAY, false, "how long idempotency keys are kept"},
     {"partition_interval", OPTION_DURATION, PLACE(partition_interval), "1h", 10 * MS, 30 * DAY, false, "how often partitions ahead are looked after"},
     {"partition_years", OPTION_COUNT, PLACE(partition_years), "3", 1, 20, false, "years ahead for which partitions exist"},
 
