@@ -76,9 +76,8 @@ begin
         where o.user_id = p_user_id and e.status = 'draft'
           and (e.start_datetime, e.id) > (v_after_start, v_after_id) and e.start_datetime < v_to
           and (p_category is null or e.category = p_category)
-          and (v_q is null or strpos(turnout.search_fold(e.title), v_q) > 0
-               or strpos(turnout.search_fold(e.venue), v_q) > 0
-               or strpos(turnout.search_fold(e.description), v_q) > 0)
+          and (v_q is null
+               or strpos(turnout.search_fold(e.title || E'\x1f' || e.venue || E'\x1f' || e.description), v_q) > 0)
         order by e.start_datetime, e.id
         limit v_limit + 1);
     when v_q is not null then
@@ -86,16 +85,22 @@ begin
       v_grams := array(
         select distinct substr(v_q, n.n, least(char_length(v_q), 2))
         from generate_series(1, greatest(char_length(v_q) - 1, 1)) n (n));
+      -- That second look is the dear part; behind `offset 0` it is taken at events in the order of the list, until the page
+      -- is full.
       v_ids := array(
-        select e.id
-        from turnout.events e
-        where turnout.search_grams(array[e.title, e.venue, e.description]) @> v_grams
-          and e.status = v_status and (p_category is null or e.category = p_category)
-          and (e.start_datetime, e.id) > (v_after_start, v_after_id) and e.start_datetime < v_to
-          and (char_length(v_q) <= 2 or strpos(turnout.search_fold(e.title), v_q) > 0
-               or strpos(turnout.search_fold(e.venue), v_q) > 0
-               or strpos(turnout.search_fold(e.description), v_q) > 0)
-        order by e.start_datetime, e.id
+        select c.id
+        from (
+          select e.id, e.start_datetime, e.title, e.venue, e.description
+          from turnout.events e
+          where turnout.search_grams(e.title || E'\x1f' || e.venue || E'\x1f' || e.description) collate "C" @> v_grams
+            and e.status = v_status and (p_category is null or e.category = p_category)
+            and (e.start_datetime, e.id) > (v_after_start, v_after_id) and e.start_datetime < v_to
+          order by e.start_datetime, e.id
+          offset 0
+        ) c
+        where char_length(v_q) <= 2
+              or strpos(turnout.search_fold(c.title || E'\x1f' || c.venue || E'\x1f' || c.description), v_q) > 0
+        order by c.start_datetime, c.id
         limit v_limit + 1);
     when p_category is not null then
       v_ids := array(

@@ -90,15 +90,17 @@ begin
                 then turnout.may_manage_event(i.actor_id, i.role, i.event_id) end as manages
     from items i
     left join turnout.events e on e.id = i.event_id
-    left join turnout.event_seats s on s.event_id = i.event_id and s.event_id = any (v_locked)
+    left join turnout.event_seats s on s.event_id = i.event_id and i.event_id = any (v_locked)
     left join turnout.users u on u.id = i.user_id
+    -- A key of null looks nothing up: counters only where there is a limit, the audit log only when this was sent before.
     left join turnout.event_department_counts c
-      on c.event_id = i.event_id and c.department = coalesce(u.department, '') and e.department_limit is not null
+      on c.event_id = case when e.department_limit is not null then i.event_id end
+         and c.department = coalesce(u.department, '')
     left join turnout.registrations r
       on r.event_id = i.event_id and r.user_id = i.user_id and r.event_year = e.event_year
          and r.event_year between v_first_year and v_last_year
     left join turnout.audit_log a
-      on p_resent and a.action_id = i.action_id and a.event_id = i.event_id
+      on a.action_id = case when p_resent then i.action_id end and a.event_id = i.event_id
          and a.action in ('registration.registered', 'registration.waitlisted')
   ), judged as (
     select k.*,
@@ -247,15 +249,18 @@ begin
     where t.writes
     order by t.item
   )
+  select t.item as item, t.decision, t.json, null::text,
+         case when t.decision in ('registered', 'waitlisted', 'existing')
+              then coalesce(t.done_after ->> 'id', t.id::text) end
+  from told t
+  union all
   -- A repeated order of the same batch is told what the first one found, as somebody who asks a second time.
-  select i.item,
-         case when i.item <> i.first_item and t.decision in ('registered', 'waitlisted') then 'existing'
-              else t.decision end,
-         t.json, null::text,
+  select i.item, case when t.decision in ('registered', 'waitlisted') then 'existing' else t.decision end, t.json, null,
          case when t.decision in ('registered', 'waitlisted', 'existing')
               then coalesce(t.done_after ->> 'id', t.id::text) end
   from items i
   join told t on t.item = i.first_item
-  order by i.item;
+  where i.item <> i.first_item
+  order by item;
 end
 $$;

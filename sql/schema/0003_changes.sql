@@ -9,7 +9,7 @@ create table turnout.changes (
   id bigint generated always as identity primary key,
   -- Readers ask for what committed since their last snapshot, so a row carries its transaction.
   xid xid8 not null default pg_current_xact_id(),
-  kind text not null check (kind in ('event', 'seats', 'organizers', 'stats', 'user', 'all')),
+  kind turnout.change_kind not null,
   -- The event's id, the user's for `user`, null for `all`.
   key uuid,
   -- For `event`: what places it on list pages, {"category", "status", "start" (µs since 1970), "id"}, null where it did not
@@ -153,12 +153,8 @@ create trigger changes_delete after delete on turnout.event_seats
 create trigger changes_truncate after truncate on turnout.event_seats
   for each statement execute function turnout.changes_of_everything();
 
-create trigger changes_insert after insert on turnout.event_department_counts
-  referencing new table as new_rows for each statement execute function turnout.changes_from_rows('stats');
-create trigger changes_update after update on turnout.event_department_counts
-  referencing new table as new_rows for each statement execute function turnout.changes_from_rows('stats');
-create trigger changes_delete after delete on turnout.event_department_counts
-  referencing old table as old_rows for each statement execute function turnout.changes_from_rows('stats');
+-- The department counters change only together with their event's seats row, in one transaction, and that row's change
+-- already says that the statistics are out of date: triggers of their own would say it twice, on the hottest path.
 create trigger changes_truncate after truncate on turnout.event_department_counts
   for each statement execute function turnout.changes_of_everything();
 
