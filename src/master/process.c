@@ -29,6 +29,7 @@ static struct {
     int64_t share_ping; /* a pong of at least this number knows share_told */
     int64_t ping_number;
     int64_t ping_due;
+    int64_t ready_told;
     bool stopping;
     bool bad_start;
     bool ever_ready;
@@ -309,6 +310,16 @@ static void ping_when_due(void)
     process_ping();
 }
 
+/* /readyz is answered by workers: they hear at once when one of them begins or ceases to serve. */
+static void tell_readiness(void)
+{
+    int64_t ready = process_workers_ready();
+    if (ready == table.ready_told)
+        return;
+    table.ready_told = ready;
+    process_ping();
+}
+
 static void tell_share(int64_t share)
 {
     if (share == table.share_told)
@@ -408,6 +419,7 @@ int process_supervise(void)
     if (table.stopping)
         return -1;
     ping_when_due();
+    tell_readiness();
     find_row(PROCESS_SCHEDULER, 0);
     adjust_workers();
     return start_due();
