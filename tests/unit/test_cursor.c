@@ -118,8 +118,8 @@ END_TEST
 START_TEST(test_base64url_has_one_text_for_each_sequence_of_bytes)
 {
     static const char *const texts[] = {"", "Zg", "Zm8", "Zm9v", "Zm9vYg", "Zm9vYmE", "Zm9vYmFy"};
-    static const char *const wrong[] = {
-        "Z", "Zh", "Zm9", "Zm9vY", "Zg==", "Zm8=", "Zm9v\n", " Zm9v", "Zm+v", "Zm/v", "Zm9v.", "\xff\xff\xff\xff"};
+    static const char *const wrong[] = {"A",    "Zm9vA",  "Z",     "Zh",   "Zm9",  "Zm9vY", "Zg==",
+                                        "Zm8=", "Zm9v\n", " Zm9v", "Zm+v", "Zm/v", "Zm9v.", "\xff\xff\xff\xff"};
     unsigned char bytes[8];
     char text[16];
 

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "identity/base64url.h"
 #include "identity/key_set.h"
 #include "identity_keys.h"
 
@@ -177,6 +178,24 @@ START_TEST(test_rsa_with_d_alone_signs_when_it_is_the_right_one)
 }
 END_TEST
 
+START_TEST(test_an_even_modulus_is_left_out)
+{
+    json_t *even = public_part(rsa);
+    const char *number = json_string_value(json_object_get(even, "n"));
+    unsigned char bytes[256];
+    char text[352] = "\"", error[256] = "";
+    size_t length;
+
+    ck_assert_int_eq(base64url_decode(number, strlen(number), bytes, sizeof bytes), sizeof bytes);
+    bytes[255] &= 0xfe;
+    length = base64url_encode(bytes, sizeof bytes, text + 1);
+    strcpy(text + 1 + length, "\"");
+    ck_assert_ptr_null(set_with(even, "n", text, error, sizeof error));
+    ck_assert_ptr_nonnull(strstr(error, "make no key"));
+    json_decref(even);
+}
+END_TEST
+
 struct noted {
     size_t count;
     char kid[64];
@@ -330,6 +349,7 @@ int main(void)
     tcase_add_loop_test(tests, test_a_key_is_left_out, 0, sizeof left_out / sizeof left_out[0]);
     tcase_add_test(tests, test_a_short_rsa_key_is_left_out);
     tcase_add_test(tests, test_rsa_with_d_alone_signs_when_it_is_the_right_one);
+    tcase_add_test(tests, test_an_even_modulus_is_left_out);
     tcase_add_test(tests, test_what_is_left_out_is_named_beside_a_key_that_is_used);
     tcase_add_loop_test(tests, test_a_set_is_refused_and_its_secret_is_not_quoted, 0,
                         sizeof refused_sets / sizeof refused_sets[0]);
