@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "base/secret.h"
+#include "pg/pool.h"
 
 /* What a connection string must not hold, and why. */
 static const struct {

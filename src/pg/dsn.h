@@ -19,10 +19,6 @@ struct pg_dsn {
     int count;
 };
 
-/* For the check of the configuration: is this a connection string that we take? Passwords are refused (they belong into
- * a file), and no error repeats any part of the text, as that part may be one. */
-bool pg_dsn_check(const char *text, char *error, size_t error_size) MUST_CHECK;
-
 /* Takes `text` apart; where it names no host, PGHOST, PGHOSTADDR and PGPORT count as for libpq. false: `error` says why
  * and nothing is to be freed. */
 bool pg_dsn_read(struct pg_dsn *dsn, const char *text, char *error, size_t error_size) MUST_CHECK;

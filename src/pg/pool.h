@@ -86,6 +86,10 @@ struct pg_statistics {
     const char *last_error; /* or NULL */
 };
 
+/* For the check of the configuration: is this a connection string that we take? Passwords are refused (they belong into
+ * a file), and no error repeats any part of the text, as that part may be one. */
+bool pg_dsn_check(const char *dsn, char *error, size_t error_size) MUST_CHECK;
+
 /* Boot lifetime. Connects at once to its minimum; an unreachable server is no error, it keeps trying with backoff. */
 struct pg_pool *pg_pool_create(const struct pg_pool_options *options);
 /* `done` is called exactly once, never from within this call. */
