@@ -80,9 +80,11 @@ daemon_migrate() {
 # The pid of our turnoutd; 1 when there is none. The number alone may long be somebody else's.
 daemon_pid() {
     local pid
-    pid=$(as_service cat "$STATE/turnoutd.pid" 2>/dev/null) || return 1
-    [ -n "$pid" ] && tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -qxF -- "$STATE/turnout.conf" || return 1
-    echo "$pid"
+    pid=$(as_service cat "$STATE/turnoutd.pid" 2>/dev/null) && [ -n "$pid" ] || return 1
+    case $(as_service readlink "/proc/$pid/exe") in
+    "$STATE"/programs/bin/turnoutd*) echo "$pid" ;;
+    *) return 1 ;;
+    esac
 }
 
 # In a session of its own, so that Ctrl-C reaches only this script, which then stops it in order.

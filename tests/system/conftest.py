@@ -1,0 +1,126 @@
+"""Fixtures of the system tests. One PostgreSQL for the whole run; a database and a turnoutd per module.
+
+`turnout` is a running turnoutd with two workers. A module that needs another configuration takes `new_turnout`, a function that
+makes one: new_turnout(workers=4, body_size="1k"); what it made is removed after the test.
+"""
+
+import itertools
+import os
+import pathlib
+
+import psycopg
+import pytest
+
+import server
+import sql_harness
+
+DATABASE_NUMBERS = itertools.count(1)
+seen = {"postgres": None, "log_read": 0, "reports": set()}
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """The PostgreSQL of this run."""
+    cluster = sql_harness.test_postgres()
+    seen["postgres"] = cluster
+    yield cluster
+    cluster.remove()
+
+
+def require_programs():
+    if server.programs() is None:
+        pytest.skip("TURNOUT_BIN does not say where turnoutd and turnoutctl are")
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres):
+    """The name of a database that `turnoutctl migrate` has just migrated; databases of tests are copies of it."""
+    require_programs()
+    name = f"migrated_{os.getpid()}"
+    owner = postgres.create_database(name)
+    turnout = server.Turnout(postgres.dsn(name, sql_harness.APP), owner)
+    try:
+        turnout.ctl("migrate")
+    finally:
+        turnout.remove()
+    yield name
+    postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def make_database(postgres, migrated):
+    """A function that makes a migrated database and answers its name; all are dropped at the end of the run."""
+    made = []
+
+    def make():
+        name = f"turnout_{os.getpid()}_{next(DATABASE_NUMBERS)}"
+        postgres.create_database(name, template=migrated)
+        made.append(name)
+        return name
+
+    yield make
+    for name in made:
+        postgres.drop_database(name)
+
+
+def run_turnout(postgres, name, **options):
+    turnout = server.Turnout(postgres.dsn(name, sql_harness.APP), postgres.dsn(name, sql_harness.OWNER), **options)
+    turnout.database = name
+    return turnout
+
+
+@pytest.fixture(scope="module")
+def turnout(postgres, make_database):
+    """A running turnoutd on an empty database."""
+    running = run_turnout(postgres, make_database())
+    try:
+        yield running.start()
+    finally:
+        running.remove()
+
+
+@pytest.fixture
+def new_turnout(postgres, make_database):
+    """A function that makes a turnoutd: new_turnout(start=True, database=None, **options)."""
+    made = []
+
+    def make(start=True, database=None, **options):
+        one = run_turnout(postgres, database or make_database(), **options)
+        made.append(one)
+        return one.start() if start else one
+
+    yield make
+    for one in made:
+        one.remove()
+
+
+@pytest.fixture(scope="module")
+def owner(postgres, turnout):
+    """A session of turnout_owner in the database of `turnout`, each statement its own transaction."""
+    with psycopg.connect(postgres.dsn(turnout.database, sql_harness.OWNER), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def test_data():
+    """The folder of texts that others wrote."""
+    folder = pathlib.Path(os.environ.get("TURNOUT_TEST_DATA") or sql_harness.TOP.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no test data of others: {folder} is not there (TURNOUT_TEST_DATA)")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def nothing_went_wrong():
+    """After every test: no sanitizer has complained, and PostgreSQL has seen no deadlock."""
+    yield
+    new_reports = [path for path in server.sanitizer_reports() if path not in seen["reports"]]
+    seen["reports"].update(new_reports)
+    assert not new_reports, "\n".join(f"{path}:\n{path.read_text(errors='replace')[:6000]}" for path in new_reports)
+    cluster = seen["postgres"]
+    if cluster is not None and cluster.log.exists():
+        with open(cluster.log, "rb") as log:
+            log.seek(seen["log_read"])
+            new_lines = log.read()
+        seen["log_read"] += len(new_lines)
+        assert b"deadlock detected" not in new_lines, new_lines.decode(errors="replace")[-6000:]
