@@ -5,8 +5,8 @@ dist-hook:
 	find "$(distdir)" -name __pycache__ -prune -exec rm -rf {} +
 
 # Lint runs with `make check`, from the build folder; each script finds the source by $(srcdir).
-LINT_SCRIPTS = tests/lint/lists.sh
-TESTS += $(LINT_SCRIPTS)
+LINTS = tests/lint/lists.sh
+TESTS += $(LINTS)
 
 # Against the programs of this build, on a PostgreSQL that the tests start. PYTEST_FLAGS: -k, -x and the like.
 check-system: all

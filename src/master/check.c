@@ -9,8 +9,8 @@
 #include "identity/key_set.h"
 #include "master/listener.h"
 #include "master/master.h"
-#include "pg/dsn.h"
 #include "pg/migrate.h"
+#include "pg/pool.h"
 
 #define CURSOR_KEY_LEAST 32
 
