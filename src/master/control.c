@@ -239,7 +239,7 @@ static void set_workers(const char *argument, struct protocol_reply *answer)
         return;
     }
     log_info("number of workers changed", log_int("from", process_workers_wanted()), log_int("to", wanted));
-    protocol_reply_say(answer, 0, "%" PRId64 " workers from now on, instead of %" PRId64, wanted,
+    protocol_reply_say(answer, 0, "workers: %" PRId64 " from now on, instead of %" PRId64, wanted,
                        process_workers_wanted());
     process_set_workers(wanted);
 }
