@@ -7,3 +7,14 @@ turnoutctl_SOURCES = src/ctl/client.c src/ctl/csv.c src/ctl/csv.h src/ctl/import
   src/ctl/token_command.c src/ctl/turnoutctl.c src/ctl/turnoutctl.h
 turnoutctl_LDADD = libcontrol.a libpg.a libidentity.a libbase.a $(LIBPQ_LIBS) $(JANSSON_LIBS) $(LIBCRYPTO_LIBS) \
   $(LIBEVENT_LIBS) $(MSGPACK_LIBS) $(INIH_LIBS) $(JEMALLOC_LIBS)
+
+if HAVE_CHECK
+check_PROGRAMS += tests/unit/test_control_protocol tests/unit/test_csv
+TESTS += tests/unit/test_control_protocol tests/unit/test_csv
+tests_unit_test_control_protocol_SOURCES = tests/unit/test_control_protocol.c
+tests_unit_test_control_protocol_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_control_protocol_LDADD = libcontrol.a $(BASE_LIBS) $(UNIT_LIBS)
+tests_unit_test_csv_SOURCES = tests/unit/test_csv.c src/ctl/csv.c
+tests_unit_test_csv_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_csv_LDADD = $(BASE_LIBS) $(UNIT_LIBS)
+endif
