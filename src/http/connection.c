@@ -93,10 +93,7 @@ static void answered(struct http_connection *connection)
     }
     connection_enter(connection, CONNECTION_IDLE);
     /* what waits is worked off from the loop, not from the stack of whoever answered */
-    if (!connection->processing && buffer_length(&connection->input) > 0) {
-        connection->resume = true;
-        event_active(&connection->read_event, EV_READ, 0);
-    }
+    connection->resume = !connection->processing && buffer_length(&connection->input) > 0;
 }
 
 /* Of an exchange whose client has gone: the handler that works on it goes on, and finds out when it answers. */
@@ -300,6 +297,9 @@ static void settle(struct http_connection *connection)
         connection->reading_stopped = false;
         event_add(&connection->read_event, NULL);
     }
+    /* after the event_add: libevent 2.1 takes no event that is active already */
+    if (connection->resume)
+        event_active(&connection->read_event, EV_READ, 0);
     if (connection->deadline < connection->timer_until) {
         struct timeval delay = clock_timeval(connection->deadline - clock_monotonic());
         event_add(&connection->timer, &delay);

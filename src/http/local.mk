@@ -25,12 +25,30 @@ endif
 HTTP_LIBS = libhttp.a $(LLHTTP_ARCHIVE) $(LLHTTP_LIBS) $(JANSSON_LIBS)
 
 if HAVE_CHECK
-check_PROGRAMS += tests/unit/test_guard tests/unit/test_router
-TESTS += tests/unit/test_guard tests/unit/test_router
+HTTP_RIG = tests/unit/http_rig.c tests/unit/http_rig.h
+HTTP_TESTS = tests/unit/test_body tests/unit/test_connection tests/unit/test_guard tests/unit/test_intake \
+  tests/unit/test_problem tests/unit/test_router tests/unit/test_server
+check_PROGRAMS += $(HTTP_TESTS)
+TESTS += $(HTTP_TESTS)
+tests_unit_test_body_SOURCES = tests/unit/test_body.c
+tests_unit_test_body_CFLAGS = $(UNIT_CFLAGS) -DTURNOUT_SOURCE_DIR='"$(abs_top_srcdir)"'
+tests_unit_test_body_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
+tests_unit_test_connection_SOURCES = tests/unit/test_connection.c $(HTTP_RIG)
+tests_unit_test_connection_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_connection_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
 tests_unit_test_guard_SOURCES = tests/unit/test_guard.c
 tests_unit_test_guard_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_guard_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
+tests_unit_test_intake_SOURCES = tests/unit/test_intake.c $(HTTP_RIG)
+tests_unit_test_intake_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_intake_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
+tests_unit_test_problem_SOURCES = tests/unit/test_problem.c $(HTTP_RIG)
+tests_unit_test_problem_CFLAGS = $(UNIT_CFLAGS) -DTURNOUT_SOURCE_DIR='"$(abs_top_srcdir)"'
+tests_unit_test_problem_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
 tests_unit_test_router_SOURCES = tests/unit/test_router.c
 tests_unit_test_router_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_router_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
+tests_unit_test_server_SOURCES = tests/unit/test_server.c $(HTTP_RIG)
+tests_unit_test_server_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_server_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
 endif

@@ -125,12 +125,14 @@ static json_t *read_members(const struct http_request *request, const struct pro
     return members;
 }
 
-/* Clients that were all refused at once shall not all come back at once; a moment that is known (409) is told as it is.
- */
-static int spread(int status, int seconds)
+/* Whoever is told to come back later is told when. Clients that were all refused at once shall not all come back at
+ * once; a moment that is known (409) is told as it is. */
+static int retry_seconds(int status, int seconds)
 {
     if (status != 429 && status != 503)
         return seconds;
+    if (seconds < 1)
+        seconds = 1;
     /* the low digits of the clock, mixed: good enough to part clients */
     uint64_t mixed = (uint64_t)clock_monotonic() * UINT64_C(0x9e3779b97f4a7c15);
     return seconds + (int)((mixed >> 33) % ((uint64_t)seconds / 2 + 2));
@@ -162,9 +164,9 @@ void problem_respond(struct http_request *request, enum problem problem, const s
     json_decref(members);
 
     const char *headers = details->headers;
-    if (details->retry_after > 0)
-        headers = arena_printf(request->arena, "%sRetry-After: %d\r\n", headers == NULL ? "" : headers,
-                               spread(status, details->retry_after));
+    int seconds = retry_seconds(status, details->retry_after);
+    if (seconds > 0)
+        headers = arena_printf(request->arena, "%sRetry-After: %d\r\n", headers == NULL ? "" : headers, seconds);
     /* `memory` is what the buffer owns; an answer never outlives it */
     struct http_response response = {.status = status,
                                      .content_type = "application/problem+json",

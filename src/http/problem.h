@@ -47,7 +47,7 @@ struct problem_details {
     const char *detail;  /* instead of the table's */
     const char *members; /* a JSON object; its members are added (a "detail" in it wins over the table's) */
     size_t members_length;
-    int retry_after;     /* seconds for Retry-After; 0: none */
+    int retry_after;     /* seconds for Retry-After; 0: none, but 1 for 429 and 503, where it is also spread upwards */
     const char *headers; /* further header lines, each ended by CRLF */
 };
 
