@@ -76,7 +76,7 @@ select seated.number::integer as number, seated.month, seated.day, announced_day
        topics.category,
        case when in_japanese
             then pg_temp.demo_pick(topics_japanese, word_dice, 0) || ' ' || pg_temp.demo_pick(formats_japanese, word_dice, 1)
-            else pg_temp.demo_pick(topics.topics, word_dice, 0) || ': ' || lower(pg_temp.demo_pick(formats, word_dice, 1)) end
+            else pg_temp.demo_pick(topics.topics, word_dice, 0) || ': ' || pg_temp.demo_pick(formats, word_dice, 1) end
          || case when pg_temp.demo_fraction(demand_dice, 3) < 0.4
                  then format(case when in_japanese then ' 第%s回' else ' #%s' end, 1 + seated.number % 24) else '' end as title,
        case when in_japanese then japanese || ' ' || pg_temp.demo_pick(rooms_japanese, word_dice, 2)

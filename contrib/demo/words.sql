@@ -40,7 +40,7 @@ select
         'Grace', 'Oscar', 'Zoë', 'Björn', 'Ines', 'Omar'] as given,
   array['Smith', 'Jones', 'Müller', 'Schmidt', 'Patel', 'Sharma', 'García', 'Silva', 'Nguyen', 'Chen', 'O’Brien', 'Johansson', 'Rossi',
         'Kowalska', 'Haddad', 'Taylor', 'Brown', 'Wilson'] as family,
-  array['Workshop', 'Lunch talk', 'Introduction', 'Hands-on day', 'Panel', 'Study group', 'Open house', 'Q&A'] as formats,
+  array['workshop', 'lunch talk', 'introduction', 'hands-on day', 'panel', 'study group', 'open house', 'Q&A'] as formats,
   array['ワークショップ', 'ランチトーク', '入門', 'ハンズオン', 'パネルディスカッション', '勉強会', '見学会', '相談会'] as formats_japanese;
 
 -- What events are about: one row a category, topics in both languages at the same places.
