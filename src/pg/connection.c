@@ -33,6 +33,7 @@ static void flush(struct pg_connection *connection);
 static void read_answers(struct pg_connection *connection);
 static void take_result(struct pg_connection *connection, PGresult *result);
 static void finish_head(struct pg_connection *connection);
+static void look_for_the_end(struct pg_connection *connection);
 static void lose(struct pg_connection *connection);
 static void give_up(struct pg_connection *connection, const char *reason);
 static void disarm(struct pg_connection *connection);
@@ -65,6 +66,8 @@ bool pg_connection_send(struct pg_connection *connection, struct pg_entry *entry
 {
     OBJECT_CHECK(connection, PG_CONNECTION_MAGIC);
     INVARIANT(connection->state == PG_CONNECTION_READY);
+    if (connection->depth == 0 && !connection->broken)
+        look_for_the_end(connection);
     if (connection->broken)
         return false;
     const struct pg_statement *statement = entry->query.statement;
@@ -383,6 +386,17 @@ static void finish_head(struct pg_connection *connection)
     connection->owner->answered(connection->context, connection, head, rows, error);
 }
 
+/* The server may have closed an idle connection since the loop looked last. What is sent then is in doubt for nothing:
+ * one recv of less than a microsecond before it spares many a write that. */
+static void look_for_the_end(struct pg_connection *connection)
+{
+    if (!PQconsumeInput(connection->pg))
+        give_up(connection, PQerrorMessage(connection->pg));
+    else
+        PQisBusy(connection->pg); /* reads a last word, if there is one: see on_notice */
+    disarm_if_closed(connection);
+}
+
 /* Reports the loss. An ERROR whose sync is missing is an answer all the same: nothing can be committed any more. */
 static void lose(struct pg_connection *connection)
 {
@@ -428,11 +442,14 @@ static void disarm_if_closed(struct pg_connection *connection)
         disarm(connection);
 }
 
-/* The primary message only: details may repeat values. */
+/* A last word to an idle connection comes as a notice. The log gets the primary message only: details may repeat
+ * values. */
 static void on_notice(void *argument, const PGresult *notice)
 {
     struct pg_connection *connection = argument;
     OBJECT_CHECK(connection, PG_CONNECTION_MAGIC);
+    if (connection->state == PG_CONNECTION_READY && is_last_word(notice))
+        give_up(connection, PQresultErrorMessage(notice));
     log_debug("notice of PostgreSQL", log_text("application", connection->options->application_name),
               log_text("severity", PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED)),
               log_text("sqlstate", pg_entry_sqlstate(notice)),

@@ -9,9 +9,20 @@ PG_LIBS = libpg.a $(LIBPQ_LIBS) $(LIBCRYPTO_LIBS)
 # The tests start themselves again below with_postgres.sh, which runs a private server for them.
 dist_check_SCRIPTS += tests/unit/with_postgres.sh
 if HAVE_CHECK
-check_PROGRAMS += tests/unit/test_pg_pool
-TESTS += tests/unit/test_pg_pool
-tests_unit_test_pg_pool_SOURCES = tests/unit/test_pg_pool.c tests/unit/pg_fixture.c tests/unit/pg_fixture.h
+PG_TEST_SOURCES = tests/unit/pg_fixture.c tests/unit/pg_fixture.h
+PG_TEST_LIBS = $(PG_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
+check_PROGRAMS += tests/unit/test_pg_loss tests/unit/test_pg_migrate tests/unit/test_pg_pool tests/unit/test_pg_resolver
+TESTS += tests/unit/test_pg_loss tests/unit/test_pg_migrate tests/unit/test_pg_pool tests/unit/test_pg_resolver
+tests_unit_test_pg_loss_SOURCES = tests/unit/test_pg_loss.c $(PG_TEST_SOURCES)
+tests_unit_test_pg_loss_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_pg_loss_LDADD = $(PG_TEST_LIBS)
+tests_unit_test_pg_migrate_SOURCES = tests/unit/test_pg_migrate.c $(PG_TEST_SOURCES)
+tests_unit_test_pg_migrate_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_pg_migrate_LDADD = $(PG_TEST_LIBS)
+tests_unit_test_pg_pool_SOURCES = tests/unit/test_pg_pool.c $(PG_TEST_SOURCES)
 tests_unit_test_pg_pool_CFLAGS = $(UNIT_CFLAGS)
-tests_unit_test_pg_pool_LDADD = $(PG_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
+tests_unit_test_pg_pool_LDADD = $(PG_TEST_LIBS)
+tests_unit_test_pg_resolver_SOURCES = tests/unit/test_pg_resolver.c $(PG_TEST_SOURCES)
+tests_unit_test_pg_resolver_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_pg_resolver_LDADD = $(PG_TEST_LIBS)
 endif

@@ -2,8 +2,7 @@
  *
  * One migration runs at a time, over all hosts: a session advisory lock is held throughout. Each schema file is one
  * transaction with its row in turnout.migrations, the rules are one transaction with theirs in turnout.rules. So it may
- * be killed at any moment, and the next run goes on from there. The last transaction of a run also appends `all` to
- * turnout.changes: whatever is cached may be out of date. */
+ * be killed at any moment, and the next run goes on from there. Triggers on those two tables tell the caches. */
 #include "pg/migrate.h"
 
 #include <inttypes.h>
@@ -53,7 +52,6 @@ static bool with_tries(struct migration *migration, const char *name,
 static enum try apply_file(struct migration *migration, const struct pg_sql_file *file);
 static enum try apply_all_rules(struct migration *migration, const struct pg_sql_file *unused);
 static enum try begin(struct migration *migration);
-static enum try commit(struct migration *migration, bool last);
 static enum try run_file(struct migration *migration, const char *folder, const struct pg_sql_file *file);
 static enum try run_sql(struct migration *migration, const char *sql, int count, const char *const *values);
 static enum try judge(struct migration *migration, PGresult *result, const char *folder,
@@ -230,7 +228,8 @@ static bool with_tries(struct migration *migration, const char *name,
         enum try result = transaction(migration, file);
         if (result == TRY_DONE)
             return true;
-        PQclear(PQexec(migration->connection, "rollback"));
+        if (PQtransactionStatus(migration->connection) != PQTRANS_IDLE)
+            PQclear(PQexec(migration->connection, "rollback"));
         if (result == TRY_FAILED || i == TRIES_MOST)
             return false;
         tell(migration, "%s: %s; try %d of %d follows", name, migration->options->error, i + 1, TRIES_MOST);
@@ -243,14 +242,13 @@ static enum try apply_file(struct migration *migration, const struct pg_sql_file
     char version[16];
     snprintf(version, sizeof version, "%d", file->version);
     const char *values[] = {version, file->name, file->checksum};
-    bool last = file->version == migration->schema.count && !migration->rules_due;
     enum try result = begin(migration);
     if (result == TRY_DONE)
         result = run_file(migration, "schema", file);
     if (result == TRY_DONE)
         result = run_sql(migration, "insert into turnout.migrations (version, name, checksum) values ($1, $2, $3)", 3,
                          values);
-    return result == TRY_DONE ? commit(migration, last) : result;
+    return result == TRY_DONE ? run_sql(migration, "commit", 0, NULL) : result;
 }
 
 /* Bodies are not checked against the catalogue here: files come in order of names, and a rule may call any other. */
@@ -267,25 +265,13 @@ static enum try apply_all_rules(struct migration *migration, const struct pg_sql
         result = run_sql(migration, "delete from turnout.rules", 0, NULL);
     if (result == TRY_DONE)
         result = run_sql(migration, "insert into turnout.rules (checksum) values ($1)", 1, values);
-    return result == TRY_DONE ? commit(migration, true) : result;
+    return result == TRY_DONE ? run_sql(migration, "commit", 0, NULL) : result;
 }
 
 static enum try begin(struct migration *migration)
 {
     enum try result = run_sql(migration, "begin", 0, NULL);
     return result == TRY_DONE ? run_sql(migration, "set local lock_timeout = '" LOCK_TIMEOUT "'", 0, NULL) : result;
-}
-
-static enum try commit(struct migration *migration, bool last)
-{
-    if (last) {
-        enum try result = run_sql(migration, "insert into turnout.changes (kind) values ('all')", 0, NULL);
-        if (result == TRY_DONE)
-            result = run_sql(migration, "notify turnout_changes", 0, NULL);
-        if (result != TRY_DONE)
-            return result;
-    }
-    return run_sql(migration, "commit", 0, NULL);
 }
 
 static enum try run_file(struct migration *migration, const char *folder, const struct pg_sql_file *file)

@@ -196,10 +196,12 @@ static void on_answered(void *context, struct pg_connection *connection, struct 
     int64_t now = connection->head_since;
     enum pg_verdict verdict = error == NULL ? PG_VERDICT_ROWS : pg_verdict_of(error);
     pool->reachable = true;
-    if (verdict == PG_VERDICT_READ_ONLY)
+    if (verdict == PG_VERDICT_READ_ONLY) {
         pg_outage_back_off(&pool->fleet.outage, now);
-    else
+        snprintf(pool->last_error, sizeof pool->last_error, "%s", PQresultErrorField(error, PG_DIAG_MESSAGE_PRIMARY));
+    } else {
         pg_outage_proven(&pool->fleet.outage, connection->ready_at);
+    }
     bool condemned = verdict == PG_VERDICT_READ_ONLY || verdict == PG_VERDICT_STALE_PLAN ||
                      (verdict == PG_VERDICT_UNPREPARED && pg_connection_knows(connection, entry->query.statement));
     if (condemned || connection->draining)

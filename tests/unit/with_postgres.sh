@@ -2,8 +2,8 @@
 # Starts a private PostgreSQL on a Unix socket, runs a command with PGHOST, PGUSER and PGDATABASE set for it, stops and
 # removes it, whatever became of the command, and exits as the command did.
 #
-# For the command: TURNOUT_TEST_PGDATA is the data folder, and $TURNOUT_TEST_PG_CTL the start of a pg_ctl command line
-# with the right user and folder. Roles: postgres (trusted), and with_password, who needs one. initdb refuses root, so
+# For the command: TURNOUT_TEST_PGDATA is the data folder, and $TURNOUT_TEST_PG_CTL the start of a shell command line for
+# pg_ctl with the right user and folder. Roles: postgres (trusted), and with_password, who needs one. initdb refuses root, so
 # root starts the server as postgres.
 set -eu
 
@@ -26,6 +26,7 @@ if [ "$(id -u)" -eq 0 ]; then
     chown postgres: "$folder"
 fi
 
+began_in=$PWD
 cd "$folder"
 clean_up() {
     trap - EXIT INT TERM HUP
@@ -37,7 +38,8 @@ trap clean_up EXIT
 trap 'clean_up; exit 130' INT TERM HUP
 
 TURNOUT_TEST_PGDATA=$folder/data
-TURNOUT_TEST_PG_CTL="$as_user $bin/pg_ctl -D $folder/data -l $folder/log -s -w"
+# from a folder that the server's user may enter, wherever the command stands
+TURNOUT_TEST_PG_CTL="cd $folder && $as_user $bin/pg_ctl -D $folder/data -l $folder/log -s -w"
 if ! $as_user "$bin/initdb" -D "$folder/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync >"$folder/initdb" 2>&1
 then
     cat "$folder/initdb" >&2
@@ -56,14 +58,14 @@ END
     echo "local all all trust"
 } >"$folder/hba"
 cat "$folder/hba" >"$folder/data/pg_hba.conf"
-if ! $TURNOUT_TEST_PG_CTL start >/dev/null; then
+if ! eval "$TURNOUT_TEST_PG_CTL start" >/dev/null; then
     cat "$folder/log" >&2
     exit 1
 fi
 
 PGHOST=$folder PGUSER=postgres PGDATABASE=postgres PGPORT=5432
 export PGHOST PGUSER PGDATABASE PGPORT TURNOUT_TEST_PGDATA TURNOUT_TEST_PG_CTL
-cd "$OLDPWD"
+cd "$began_in"
 status=0
 "$@" || status=$?
 exit "$status"
