@@ -1,0 +1,145 @@
+"""What an administrator sees of the configuration before anything runs: checks, printouts, and one clear line per mistake."""
+
+import os
+import re
+
+import pytest
+
+import server
+from sql_harness import TOP
+
+
+@pytest.fixture
+def configured():
+    """A daemon's folder with a good configuration; nothing is started."""
+    turnout = server.Turnout("dbname=none", "dbname=none user=owner")
+    yield turnout
+    turnout.remove()
+
+
+def turnoutd(configured, *arguments):
+    return server.run("turnoutd", "-c", configured.configuration_file, *arguments, check=False)
+
+
+def sample_options():
+    """Names in conf/turnout.conf with the value that stands there, commented out or not."""
+    text = (TOP / "conf" / "turnout.conf").read_text(encoding="utf-8")
+    return dict(re.findall(r"^#?([a-z_]+) = ?(.*)$", text, re.MULTILINE))
+
+
+def printed_options(configured):
+    """Name → (value, default, origin) as --print-config shows them."""
+    done = turnoutd(configured, "--print-config")
+    assert done.returncode == 0, done.stderr
+    lines = [re.fullmatch(r"([a-z_]+) = (.*?)  # default: (.*?); from: (.*)", line) for line in done.stdout.splitlines()]
+    assert all(lines), done.stdout
+    return {line[1]: (line[2], line[3], line[4]) for line in lines}
+
+
+def test_a_good_configuration_is_called_good(configured):
+    done = turnoutd(configured, "--check-config")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{configured.configuration_file}: the configuration is good\n"
+
+
+def test_every_option_stands_in_the_sample_with_its_default(configured):
+    printed = printed_options(configured)
+    sample = sample_options()
+    assert sample.keys() == printed.keys()
+    # Defaults that name folders are made by configure.
+    folders = ("sql_directory", "jwt_keys_file", "cursor_key_file")
+    for name, (_, default, _) in printed.items():
+        if name not in folders and default != "(not set)":
+            assert sample[name] == default, name
+
+
+def test_the_sample_itself_is_read_without_complaint():
+    done = server.run("turnoutd", "-c", TOP / "conf" / "turnout.conf", "--print-config", check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_each_value_is_printed_with_where_it_comes_from(configured):
+    printed = printed_options(configured)
+    assert printed["workers"][0] == "2"
+    assert re.fullmatch(re.escape(str(configured.configuration_file)) + r":\d+", printed["workers"][2])
+    assert printed["idle_timeout"] == ("75s", "75s", "default")
+
+
+@pytest.mark.parametrize("name, value, complaint", [
+    ("wrokers", "3", "wrokers: unknown option"),
+    ("workers", "none", 'workers: expected a number from 1 to 256, not "none"'),
+    ("idle_timeout", "9", 'idle_timeout: expected a duration (us, ms, s, m, h, d) from 10ms to 1h, not "9"'),
+    ("public_read", "true", 'public_read: expected yes or no, not "true"'),
+])
+def test_a_mistake_is_one_line_with_its_place_and_ends_with_status_2(configured, name, value, complaint):
+    configured.configure(**{name: value})
+    for arguments in (("--check-config",), ("--print-config",), ()):
+        done = turnoutd(configured, *arguments)
+        assert done.returncode == 2
+        assert re.fullmatch(rf"turnoutd: {re.escape(str(configured.configuration_file))}:\d+: {re.escape(complaint)}\n", done.stderr)
+        assert done.stdout == ""
+
+
+@pytest.mark.parametrize("name, value, complaint", [
+    ("listen", "8080", 'listen: expected address:port, [address6]:port or unix:/path, not "8080"'),
+    ("listen", "unix:relative", "listen: relative: expected an absolute path of at most 107 bytes"),
+    ("jwt_keys_file", "/nonexistent", "jwt_keys_file: /nonexistent: No such file or directory"),
+    ("cursor_key_file", "/nonexistent", "cursor_key_file: /nonexistent: No such file or directory"),
+    ("sql_directory", "/nonexistent", "sql_directory: /nonexistent"),
+    ("database", "dbname=x password=hunter2", "database: "),
+    ("database", "nonsense", "database: "),
+])
+def test_what_only_a_look_at_the_system_shows_is_checked_too(configured, name, value, complaint):
+    assert turnoutd(configured, "--check-config").returncode == 0
+    configured.configure(**{name: value})
+    for arguments in (("--check-config",), ()):
+        done = turnoutd(configured, *arguments)
+        assert done.returncode == 2
+        assert complaint in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert "hunter2" not in done.stderr
+
+
+def test_a_secret_that_everybody_may_read_is_refused(configured):
+    key = configured.folder / "cursor.key"
+    assert turnoutd(configured, "--check-config").returncode == 0
+    os.chmod(key, 0o644)
+    done = turnoutd(configured, "--check-config")
+    assert done.returncode == 2
+    assert "is readable for everybody" in done.stderr
+
+
+def test_a_short_cursor_key_is_refused(configured):
+    (configured.folder / "cursor.key").write_text("x" * 31, encoding="ascii")
+    done = turnoutd(configured, "--check-config")
+    assert done.returncode == 2
+    assert "expected at least 32 bytes, found 31" in done.stderr
+    (configured.folder / "cursor.key").write_text("x" * 32, encoding="ascii")
+    assert turnoutd(configured, "--check-config").returncode == 0
+
+
+def test_no_secret_is_printed(configured):
+    done = turnoutd(configured, "--print-config")
+    cursor_key = (configured.folder / "cursor.key").read_text(encoding="ascii")
+    assert cursor_key not in done.stdout
+    assert server.encode(configured.key).decode() not in done.stdout
+
+
+def test_a_port_in_use_is_a_bad_start_that_names_it(configured):
+    with server.socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        configured.configure(listen=f"127.0.0.1:{port}")
+        done = turnoutd(configured)
+    assert done.returncode == 2
+    assert f"listen: 127.0.0.1:{port}: Address already in use" in done.stderr
+
+
+@pytest.mark.parametrize("program", ["turnoutd", "turnoutctl"])
+def test_help_and_version_are_printed(program):
+    assert server.run(program, "--help").stdout.startswith(f"Usage: {program} ")
+    assert re.fullmatch(rf"{program} \d+\.\d+\.\d+\n", server.run(program, "--version").stdout)
+    wrong = server.run(program, "--nonsense", check=False)
+    assert wrong.returncode == 2
+    assert "--nonsense" in wrong.stderr
