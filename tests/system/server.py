@@ -180,11 +180,11 @@ class Turnout:
         """Ends it by a signal and answers its exit status."""
         if self.process is None:
             return None
+        # A kept connection would be waited for until shutdown_timeout.
+        self._forget_connection()
         if self.process.poll() is None:
             self.process.send_signal(how)
-        status = self.process.wait(patience)
-        self._forget_connection()
-        return status
+        return self.process.wait(patience)
 
     def restart(self, **options):
         self.stop()
