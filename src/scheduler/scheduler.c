@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "pg/pool.h"
+#include "pg/report.h"
 
 #define JOB_MAGIC 0x4a4f4253U
 /* Events completed in one statement: keeps each transaction short after a long downtime. */
@@ -201,29 +202,12 @@ static void on_stop(void *context, bool now)
         leave_when_idle();
 }
 
-static void add_pool(struct child_report *report, const char *name, const struct pg_pool *pool)
-{
-    struct pg_statistics statistics;
-    pg_pool_statistics(pool, &statistics);
-    struct child_pool_report *row = &report->pools[report->pool_count++];
-    snprintf(row->name, sizeof row->name, "%s", name);
-    row->open = statistics.open;
-    row->idle = statistics.idle;
-    row->in_flight = statistics.in_flight;
-    row->waiting = statistics.waiting;
-    row->max = statistics.max;
-    row->connects = statistics.connects;
-    row->lost = statistics.lost;
-    row->timeouts = statistics.timeouts;
-    row->reachable = statistics.reachable;
-}
-
 static void on_report(void *context, struct child_report *report)
 {
     (void)context;
-    add_pool(report, "app", scheduler.app);
+    pg_pool_report(scheduler.app, "app", report);
     if (scheduler.owner != NULL)
-        add_pool(report, "owner", scheduler.owner);
+        pg_pool_report(scheduler.owner, "owner", report);
 }
 
 /* Its two connections are not part of the workers' share. */

@@ -15,6 +15,7 @@
 #include "identity/memo.h"
 #include "pg/migrate.h"
 #include "pg/pool.h"
+#include "pg/report.h"
 
 #define MEMO_ENTRIES 8192
 /* Queries that may wait for a connection in each pool: at a few thousand statements a second they are gone within the acquire time-out;
@@ -57,23 +58,6 @@ static void on_stop(void *context, bool now)
     http_server_drain(worker.internal);
 }
 
-static void add_pool(struct child_report *report, const char *name, const struct pg_pool *pool)
-{
-    struct pg_statistics statistics;
-    pg_pool_statistics(pool, &statistics);
-    struct child_pool_report *row = &report->pools[report->pool_count++];
-    snprintf(row->name, sizeof row->name, "%s", name);
-    row->open = statistics.open;
-    row->idle = statistics.idle;
-    row->in_flight = statistics.in_flight;
-    row->waiting = statistics.waiting;
-    row->max = statistics.max;
-    row->connects = statistics.connects;
-    row->lost = statistics.lost;
-    row->timeouts = statistics.timeouts;
-    row->reachable = statistics.reachable;
-}
-
 static void on_report(void *context, struct child_report *report)
 {
     struct http_statistics statistics;
@@ -84,8 +68,8 @@ static void on_report(void *context, struct child_report *report)
     report->requests = statistics.requests;
     report->in_flight = statistics.in_flight;
     report->memory_http = statistics.memory;
-    add_pool(report, "read", worker.api.read);
-    add_pool(report, "write", worker.api.write);
+    pg_pool_report(worker.api.read, "read", report);
+    pg_pool_report(worker.api.write, "write", report);
     report->db_share = report->pools[0].max + report->pools[1].max;
 }
 

@@ -1,0 +1,11 @@
+/* report: a pool's numbers as a child reports them to the master. Worker, scheduler. */
+#ifndef PG_REPORT_H
+#define PG_REPORT_H
+
+#include "base/child.h"
+#include "pg/pool.h"
+
+/* Adds a row for the pool. */
+void pg_pool_report(const struct pg_pool *pool, const char *name, struct child_report *report);
+
+#endif
