@@ -1,10 +1,10 @@
 """Fixtures of the system tests. One PostgreSQL for the whole run; a database and a turnoutd per module.
 
+`database` is a database for tests in plain SQL, which need no programs.
 `turnout` is a running turnoutd with two workers. A module that needs another configuration takes `new_turnout`, a function that
 makes one: new_turnout(workers=4, body_size="1k"); what it made is removed after the test.
 """
 
-import itertools
 import os
 import pathlib
 
@@ -14,7 +14,6 @@ import pytest
 import server
 import sql_harness
 
-DATABASE_NUMBERS = itertools.count(1)
 seen = {"postgres": None, "log_read": 0, "reports": set()}
 
 
@@ -27,6 +26,21 @@ def postgres():
     cluster.remove()
 
 
+@pytest.fixture(scope="session")
+def template(postgres):
+    """A migrated, empty database that nobody connects to; others are copied from it. Made by the harness, without turnoutctl."""
+    return sql_harness.Database.migrated(postgres, f"template_{os.getpid()}")
+
+
+@pytest.fixture(scope="module")
+def database(postgres, template):
+    """A fresh migrated database for the module's plain SQL, which must be consistent at its end."""
+    copy = sql_harness.Database.copied(postgres, f"turnout_{os.getpid()}_{next(sql_harness.database_numbers)}", template)
+    yield copy
+    copy.assert_consistent()
+    copy.drop()
+
+
 def require_programs():
     if server.programs() is None:
         pytest.skip("TURNOUT_BIN does not say where turnoutd and turnoutctl are")
@@ -34,7 +48,7 @@ def require_programs():
 
 @pytest.fixture(scope="session")
 def migrated(postgres):
-    """The name of a database that `turnoutctl migrate` has just migrated; databases of tests are copies of it."""
+    """The name of a database that `turnoutctl migrate` has just migrated; databases under a turnoutd are copies of it."""
     require_programs()
     name = f"migrated_{os.getpid()}"
     owner = postgres.create_database(name)
@@ -53,7 +67,7 @@ def make_database(postgres, migrated):
     made = []
 
     def make():
-        name = f"turnout_{os.getpid()}_{next(DATABASE_NUMBERS)}"
+        name = f"turnout_{os.getpid()}_{next(sql_harness.database_numbers)}"
         postgres.create_database(name, template=migrated)
         made.append(name)
         return name
