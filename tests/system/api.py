@@ -1,0 +1,132 @@
+"""The API as its users see it: people with tokens, and the events that they make.
+
+    organizer, person = Person(turnout, "organizer"), Person(turnout)
+    event = organizer.event(capacity=1)
+    assert person.register(event).status == 201
+"""
+
+import datetime
+import itertools
+import os
+import pathlib
+
+import pytest
+
+from sql_harness import TOP
+
+numbers = itertools.count(1)
+
+
+def from_now(**delta):
+    """A moment relative to now, in whole seconds, as the API writes it."""
+    moment = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(**delta)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def event_fields(**fields):
+    """What a new event needs; a field of Ellipsis is left out."""
+    whole = {"title": "Event", "start_datetime": from_now(days=10), "end_datetime": from_now(days=10, hours=2),
+             "capacity": 10, **fields}
+    return {name: value for name, value in whole.items() if value is not ...}
+
+
+def etag(event):
+    """What If-Match needs of an event's JSON."""
+    return f'"{event["version"]}.{event["registered_count"]}.{event["waitlisted_count"]}"'
+
+
+class Person:
+    """Somebody with a token, who exists for turnoutd from the first request on. Further claims as keywords."""
+
+    def __init__(self, turnout, role="participant", **claims):
+        self.turnout = turnout
+        self.email = f"{role}{next(numbers)}.{os.getpid()}@example.com"
+        self.token = turnout.token(self.email, role, **claims)
+        self.known_id = None
+
+    @property
+    def id(self):
+        if self.known_id is None:
+            answer = self.get("/api/users/me")
+            assert answer.status == 200, answer
+            self.known_id = answer.json()["id"]
+        return self.known_id
+
+    # Requests
+
+    def request(self, method, path, **keywords):
+        return self.turnout.request(method, path, self.token, **keywords)
+
+    def get(self, path, **keywords):
+        return self.request("GET", path, **keywords)
+
+    def post(self, path, **keywords):
+        return self.request("POST", path, **keywords)
+
+    def delete(self, path, **keywords):
+        return self.request("DELETE", path, **keywords)
+
+    def patch(self, event, if_match="*", headers=None, **fields):
+        """An edit of an event; if_match None sends none."""
+        headers = dict(headers or {})
+        if if_match is not None:
+            headers["If-Match"] = if_match
+        return self.request("PATCH", f"/api/events/{event['id']}", json=fields, headers=headers)
+
+    # What is expected to go well
+
+    def draft(self, **fields):
+        answer = self.post("/api/events", json=event_fields(**fields))
+        assert answer.status == 201, answer
+        return answer.json()
+
+    def event(self, **fields):
+        """A published event."""
+        answer = self.post(f"/api/events/{self.draft(**fields)['id']}/publish")
+        assert answer.status == 200, answer
+        return answer.json()
+
+    def read(self, event):
+        answer = self.get(f"/api/events/{event['id']}")
+        assert answer.status == 200, answer
+        return answer.json()
+
+    # Registrations
+
+    def register(self, event, headers=None, **fields):
+        return self.post("/api/registrations", json={"event_id": event["id"], **fields}, headers=headers)
+
+    def cancel(self, registration, headers=None):
+        return self.delete(f"/api/registrations/{registration['id']}", headers=headers)
+
+    def registration(self, registration):
+        return self.get(f"/api/registrations/{registration['id']}")
+
+
+def pages(get, path):
+    """The bodies of all pages of a list; `get` sends the request. The Link header must lead where next_cursor does."""
+    found, separator = [], "&" if "?" in path else "?"
+    answer = get(path)
+    while True:
+        assert answer.status == 200, answer
+        found.append(answer.json())
+        cursor = found[-1]["next_cursor"]
+        if cursor is None:
+            assert "link" not in answer.headers
+            return found
+        assert answer.headers["link"] == f'<{path}{separator}cursor={cursor}>; rel="next"'
+        answer = get(f"{path}{separator}cursor={cursor}")
+
+
+def set_event(database, event, **columns):
+    """Sets columns of an event behind the rules' back, to make time pass."""
+    for name, value in columns.items():
+        database.rows(f"update turnout.events set {name} = %s where id = %s", (value, event["id"]))
+
+
+def shared_data(folder):
+    """The path of a folder of other people's test data; skips the test where it is not there."""
+    path = pathlib.Path(os.environ.get("TURNOUT_TEST_DATA") or TOP.parent / "shared" / "data") / folder
+    if not path.exists():
+        pytest.skip(f"no test data at {path} (TURNOUT_TEST_DATA)")
+    return path
