@@ -17,7 +17,7 @@ begin
   ref := p_event_id;
   if v_old.status <> 'draft' then
     outcome := 'wrong_status';
-    body := format('{"status":"%s"}', v_old.status);
+    body := format('{"event_status":"%s"}', v_old.status);
     return;
   end if;
   outcome := 'ok';

@@ -33,7 +33,7 @@ begin
     return;
   elsif v_old.status not in ('draft', 'published') then
     outcome := 'wrong_status';
-    body := format('{"status":"%s"}', v_old.status);
+    body := format('{"event_status":"%s"}', v_old.status);
     return;
   end if;
 

@@ -188,10 +188,11 @@ begin
                      and w.event_id = d.event_id and w.status = 'waitlisted' and w.queue_no <= d.old_queue_no) end,
                  d.old_registered_at, d.old_cancelled_at, d.old_checked_in_at)
              when d.decision = 'not_open_yet' then
-               format('{"opens_at":"%s"}', turnout.api_time(d.registration_opens_at))
+               format('{"opens_at":"%s","retry_after":%s}', turnout.api_time(d.registration_opens_at),
+                 ceil(extract(epoch from d.registration_opens_at - v_now)))
              when d.decision = 'registration_closed' then
                format('{"closed_at":"%s"}', turnout.api_time(d.registration_closes_at))
-             when d.decision = 'event_closed' then format('{"status":"%s"}', d.event_status)
+             when d.decision = 'event_closed' then format('{"event_status":"%s"}', d.event_status)
              when d.decision = 'invalid_fields' then
                '{"errors":[{"pointer":"/user_id","detail":"must be the id of a user"}]}'
              when d.decision = 'not_eligible' then

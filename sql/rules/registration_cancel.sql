@@ -66,11 +66,11 @@ begin
   select e.status, e.end_datetime into v_event_status, v_event_end from turnout.events e where e.id = v_old.event_id;
   if v_event_status = 'completed' or v_event_end <= v_now then
     outcome := 'event_closed';
-    body := '{"status":"completed"}';
+    body := '{"event_status":"completed"}';
     return;
   elsif v_old.checked_in_at is not null then
     outcome := 'event_closed';
-    body := '{"status":"checked_in","detail":"Whoever has come through the door has attended."}';
+    body := '{"detail":"Whoever has come through the door has attended."}';
     return;
   end if;
 

@@ -168,7 +168,7 @@ class ForeignPostgres(PrivatePostgres):
     """A server that somebody else runs, named by TURNOUT_TEST_PG; never stopped, its log is not ours to read."""
 
     def __init__(self, socket_folder, port=5432):
-        self.socket, self.port, self.running = socket_folder, port, False
+        self.socket, self.port, self.running, self.made_folder = socket_folder, port, False, False
         self.log = pathlib.Path(socket_folder) / "no-log-of-ours"
 
     def start(self):
@@ -220,3 +220,175 @@ def apply_rules(connection):
                 raise RuntimeError(f"{file.name}: {error}") from error
         connection.execute("delete from turnout.rules")
         connection.execute("insert into turnout.rules (checksum) values (%s)", (checksum,))
+
+
+class Database:
+    """A database of the cluster with turnout in it."""
+
+    def __init__(self, postgres, name):
+        self.postgres, self.name = postgres, name
+        self.owner_dsn = postgres.dsn(name, OWNER)
+        self.app_dsn = postgres.dsn(name, APP)
+
+    @classmethod
+    def migrated(cls, postgres, name):
+        postgres.drop_database(name)
+        migrate(postgres.create_database(name))
+        return cls(postgres, name)
+
+    @classmethod
+    def copied(cls, postgres, name, template):
+        """From a database that nobody is connected to: milliseconds where migrating takes a second."""
+        postgres.drop_database(name)
+        postgres.create_database(name, template.name)
+        return cls(postgres, name)
+
+    def connect(self, user=APP, autocommit=True):
+        return psycopg.connect(self.postgres.dsn(self.name, user), autocommit=autocommit)
+
+    def rows(self, statement, parameters=None):
+        """Runs one statement as superuser, whose sight nothing limits, and answers its rows."""
+        with self.connect("postgres") as connection:
+            cursor = connection.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def value(self, statement, parameters=None):
+        return self.rows(statement, parameters)[0][0]
+
+    def assert_consistent(self):
+        """The invariants of the data model that no constraint can say; every test module ends with this."""
+        for what, statement in INVARIANTS.items():
+            broken = self.rows(statement)
+            assert broken == [], f"{what}: {broken[:5]}"
+
+    def drop(self):
+        """Not in a cluster that goes away as a whole: dropping waits for a checkpoint."""
+        if not self.postgres.made_folder:
+            self.postgres.drop_database(self.name)
+
+
+# What is never true, each as a query for counterexamples.
+INVARIANTS = {
+    "seats rows equal registrations": """
+        select e.id, s.registered_count, r.registered, s.waitlisted_count, r.waitlisted, s.checked_in_count, r.checked_in
+        from turnout.events e
+        left join turnout.event_seats s on s.event_id = e.id
+        left join (
+          select event_id, count(*) filter (where status = 'registered') as registered,
+                 count(*) filter (where status = 'waitlisted') as waitlisted, count(checked_in_at) as checked_in,
+                 max(queue_no) as queue_no
+          from turnout.registrations group by event_id
+        ) r on r.event_id = e.id
+        where s.event_id is null
+           or (s.registered_count, s.waitlisted_count, s.checked_in_count)
+              is distinct from (coalesce(r.registered, 0), coalesce(r.waitlisted, 0), coalesce(r.checked_in, 0))
+           or s.last_queue_no < coalesce(r.queue_no, 0)""",
+    "an event and its seats row agree on capacity": """
+        select e.id from turnout.events e join turnout.event_seats s on s.event_id = e.id where s.capacity <> e.capacity""",
+    "department counters equal registrations": """
+        select coalesce(c.event_id, r.event_id), coalesce(c.department, r.department), c.registered, r.registered,
+               c.waitlisted, r.waitlisted
+        from turnout.event_department_counts c
+        full join (
+          select event_id, coalesce(department, '') as department, count(*) filter (where status = 'registered') as registered,
+                 count(*) filter (where status = 'waitlisted') as waitlisted, count(checked_in_at) as checked_in
+          from turnout.registrations group by 1, 2
+        ) r on r.event_id = c.event_id and r.department = c.department
+        where (coalesce(c.registered, 0), coalesce(c.waitlisted, 0), coalesce(c.checked_in, 0))
+              is distinct from (coalesce(r.registered, 0), coalesce(r.waitlisted, 0), coalesce(r.checked_in, 0))""",
+    "every event has an organizer": """
+        select e.id from turnout.events e
+        where not exists (select from turnout.event_organizers o where o.event_id = e.id)""",
+    "queue numbers of an event are given once": """
+        select event_id, queue_no from turnout.registrations group by 1, 2 having count(*) > 1""",
+    "a registration stands in its event's year": """
+        select r.id from turnout.registrations r join turnout.events e on e.id = r.event_id
+        where e.event_year <> r.event_year""",
+    "everybody who has or had a place was owed a mail about it": """
+        select r.id, r.status from turnout.registrations r
+        where not exists (
+          select from turnout.outbox o
+          where o.registration_id = r.id and o.generation = r.generation
+            and o.kind = any (case r.status when 'registered' then array['confirmation', 'promoted']
+                                            when 'waitlisted' then array['waitlisted']
+                                            else array['cancelled', 'event_cancelled'] end))""",
+    "every registration's last state is in the audit log": """
+        select r.id, r.status from turnout.registrations r
+        where (
+          select a.after ->> 'status' from turnout.audit_log a
+          where a.event_id = r.event_id and a.entity_id = r.id order by a.id desc limit 1) is distinct from r.status::text""",
+}
+
+
+class Session:
+    """A database session on a thread of its own, so that a test can let it run into a lock and look what happens."""
+
+    def __init__(self, database, name, user=APP):
+        self.name = name
+        self.connection = database.connect(user, autocommit=False)
+        self.connection.execute("select set_config('application_name', %s, false)", (name,))
+        self.connection.commit()
+        self.pid = self.connection.info.backend_pid
+        self.observer = database.connect("postgres")
+        self.orders = queue.Queue()
+        self.results = queue.Queue()
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+        self.waiting_for = 0
+
+    def _serve(self):
+        while True:
+            order = self.orders.get()
+            if order is None:
+                return
+            try:
+                self.results.put(order())
+            except psycopg.Error as error:
+                self.results.put(error)
+
+    def begin(self, statement, parameters=None):
+        """Sends a statement without waiting for its end."""
+        def order():
+            cursor = self.connection.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else []
+        self.waiting_for += 1
+        self.orders.put(order)
+
+    def is_blocked(self):
+        return bool(self.observer.execute("select pg_blocking_pids(%s) <> '{}'", (self.pid,)).fetchone()[0])
+
+    def settle(self):
+        """Waits until the statement has ended or waits for somebody: answers 'done' or 'blocked'."""
+        return wait_until(lambda: "done" if not self.results.empty() else "blocked" if self.is_blocked() else None,
+                          f"session {self.name} ends its statement or waits for a lock")
+
+    def end(self):
+        """Waits for the statement that was begun, and answers its rows; raises what it raised."""
+        result = self.results.get(timeout=PATIENCE)
+        self.waiting_for -= 1
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def run(self, statement, parameters=None):
+        self.begin(statement, parameters)
+        return self.end()
+
+    def commit(self):
+        self.orders.put(lambda: self.connection.commit() or [])
+        self.waiting_for += 1
+        return self.end()
+
+    def rollback(self):
+        self.orders.put(lambda: self.connection.rollback() or [])
+        self.waiting_for += 1
+        return self.end()
+
+    def close(self):
+        self.orders.put(None)
+        self.thread.join(PATIENCE)
+        self.connection.close()
+        self.observer.close()
+
+
+database_numbers = itertools.count(1)

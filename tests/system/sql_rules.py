@@ -1,0 +1,159 @@
+"""The rules of turnout as a test calls them: one method per function, ids made here, answers as Python values."""
+
+import collections
+import datetime
+import itertools
+import json
+import uuid
+
+Answer = collections.namedtuple("Answer", "outcome body etag ref")
+Page = collections.namedtuple("Page", "outcome items next_start next_id")
+
+numbers = itertools.count(1)
+
+
+def new_id():
+    return uuid.uuid4()
+
+
+def from_now(**delta):
+    """A moment relative to now, as the API writes it."""
+    moment = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(**delta)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def answer_of(row):
+    outcome, body, etag, ref = row
+    return Answer(outcome, None if body is None else json.loads(body), etag, ref and str(ref))
+
+
+REGISTER = ("select outcome, body, etag, ref from turnout.register_many("
+            "%s::uuid[], %s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::uuid[], %s::uuid[], %s, %s) order by item")
+CANCEL = "select outcome, body, etag, ref from turnout.registration_cancel(%s, %s, %s, %s, %s, %s)"
+UPDATE = "select outcome, body, etag, ref from turnout.event_update('test', %s, %s, %s, %s, %s, %s)"
+
+
+def register_arguments(event, *people, actor=None, action=None, resent=False, wait=False, role=None):
+    """Arguments of REGISTER for one event: each person for themselves, or all by `actor`."""
+    count = len(people)
+    return ([action or new_id() for _ in people], [new_id() for _ in people], ["test"] * count,
+            [actor or person for person in people], [role] * count, [event] * count, list(people), resent, wait)
+
+
+class Rules:
+    """Calls the rules on one connection, each call its own transaction unless the connection says otherwise."""
+
+    def __init__(self, connection):
+        self.connection = connection
+        # An organizer for the events of this test.
+        self.organizer = self.person(role="organizer")
+
+    def call(self, statement, *parameters):
+        return [answer_of(row) for row in self.connection.execute(statement, parameters).fetchall()]
+
+    # People
+
+    def person(self, department="Sales", kind="employee", role="participant"):
+        """A new person, in the users table as the directory would have put them there."""
+        number, person = next(numbers), new_id()
+        self.connection.execute(
+            "insert into turnout.users (id, email, name, department, kind, role) values (%s, %s, %s, %s, %s, %s)",
+            (person, f"person{number}.{person.hex[:8]}@example.com", f"Person {number}", department, kind, role))
+        return person
+
+    def people(self, count, **properties):
+        return [self.person(**properties) for _ in range(count)]
+
+    def seen(self, subject, email, issuer="https://id.example.com", name="Name", department="Sales", kind="employee",
+             locale="en", timezone="Asia/Tokyo", verified=True, role=None):
+        row = self.connection.execute(
+            "select outcome, body, role, ref from turnout.user_seen(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            (issuer, subject, email, name, department, kind, locale, timezone, verified, role)).fetchone()
+        return answer_of(row)
+
+    # Events
+
+    def create(self, person=None, role=None, **fields):
+        """event_create with the required fields filled in; a field of None is sent as null, of Ellipsis left out."""
+        whole = {"title": "Event", "start_datetime": from_now(days=10), "end_datetime": from_now(days=10, hours=2),
+                 "capacity": 10, **fields}
+        whole = {name: value for name, value in whole.items() if value is not ...}
+        return self.call("select outcome, body, etag, ref from turnout.event_create('test', %s, %s, %s, %s, %s)",
+                         new_id(), person or self.organizer, role, new_id(), json.dumps(whole))[0]
+
+    def draft(self, **fields):
+        made = self.create(**fields)
+        assert made.outcome == "created", made
+        return uuid.UUID(made.ref)
+
+    def event(self, **fields):
+        """A published event; fields that no API call may set (a start in the past) go through `set_event` afterwards."""
+        event = self.draft(**fields)
+        published = self.publish(event)
+        assert published.outcome == "ok", published
+        return event
+
+    def set_event(self, event, **columns):
+        """Sets columns of an event behind the rules' back, to make time pass."""
+        for name, value in columns.items():
+            self.connection.execute(f"update turnout.events set {name} = %s where id = %s", (value, event))
+
+    def read(self, event, person=None, role=None):
+        return self.call("select outcome, body, etag, ref from turnout.event_get(%s, %s, %s)", person, role, event)[0]
+
+    def update(self, event, person=None, role=None, if_version=None, **fields):
+        return self.call(UPDATE, new_id(), person or self.organizer, role, event, if_version, json.dumps(fields))[0]
+
+    def _simple(self, function, event, person, role):
+        return self.call(f"select outcome, body, etag, ref from turnout.{function}('test', %s, %s, %s, %s)",
+                         new_id(), person or self.organizer, role, event)[0]
+
+    def publish(self, event, person=None, role=None):
+        return self._simple("event_publish", event, person, role)
+
+    def cancel_event(self, event, person=None, role=None):
+        return self._simple("event_cancel", event, person, role)
+
+    def delete(self, event, person=None, role=None):
+        return self._simple("event_delete", event, person, role)
+
+    def page(self, person=None, role=None, category=None, status=None, start=None, to=None, q=None, limit=50,
+             after=(None, None)):
+        row = self.connection.execute(
+            "select outcome, body, next_start, next_id"
+            " from turnout.events_list(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            (person, role, category, status, start, to, q, limit, *after)).fetchone()
+        return Page(row[0], json.loads(row[1]), row[2], row[3])
+
+    # Registrations
+
+    def register(self, event, *people, **how):
+        return self.call(REGISTER, *register_arguments(event, *people, **how))
+
+    def cancel(self, registration, person, role=None, action=None, resent=False):
+        return self.call(CANCEL, "test", action or new_id(), person, role, registration, resent)[0]
+
+    def registration(self, registration, person, role=None):
+        return self.call("select outcome, body, etag, ref from turnout.registration_get(%s, %s, %s)",
+                         person, role, registration)[0]
+
+    def mine(self, person, limit=50, after=(None, None)):
+        row = self.connection.execute(
+            "select outcome, body, next_at, next_id from turnout.registrations_mine(%s, %s, %s, %s)",
+            (person, limit, *after)).fetchone()
+        return Page(row[0], json.loads(row[1]), row[2], row[3])
+
+    def states(self, event):
+        """Person → status of everybody on an event."""
+        return dict(self.connection.execute(
+            "select user_id, status from turnout.registrations where event_id = %s", (event,)).fetchall())
+
+    def waiting(self, event):
+        """The people waiting, in the order of the queue."""
+        return [row[0] for row in self.connection.execute(
+            "select user_id from turnout.registrations where event_id = %s and status = 'waitlisted' order by queue_no",
+            (event,)).fetchall()]
+
+    def counts(self, event):
+        return self.connection.execute(
+            "select registered_count, waitlisted_count from turnout.event_seats where event_id = %s", (event,)).fetchone()
