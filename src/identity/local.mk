@@ -7,10 +7,13 @@ EXTRA_DIST += src/identity/README.md
 IDENTITY_LIBS = libidentity.a $(JANSSON_LIBS) $(LIBCRYPTO_LIBS)
 
 if HAVE_CHECK
-check_PROGRAMS += tests/unit/test_cursor tests/unit/test_jws_vectors tests/unit/test_key_set tests/unit/test_memo \
-  tests/unit/test_token
-TESTS += tests/unit/test_cursor tests/unit/test_jws_vectors tests/unit/test_key_set tests/unit/test_memo \
-  tests/unit/test_token
+check_PROGRAMS += tests/unit/test_claims tests/unit/test_cursor tests/unit/test_jws_vectors tests/unit/test_key_set \
+  tests/unit/test_memo tests/unit/test_token
+TESTS += tests/unit/test_claims tests/unit/test_cursor tests/unit/test_jws_vectors tests/unit/test_key_set \
+  tests/unit/test_memo tests/unit/test_token
+tests_unit_test_claims_SOURCES = tests/unit/test_claims.c tests/unit/identity_keys.c tests/unit/identity_keys.h
+tests_unit_test_claims_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_claims_LDADD = $(IDENTITY_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
 tests_unit_test_cursor_SOURCES = tests/unit/test_cursor.c
 tests_unit_test_cursor_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_cursor_LDADD = $(IDENTITY_LIBS) $(BASE_LIBS) $(UNIT_LIBS)

@@ -6,6 +6,7 @@
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
 #include <stdarg.h>
@@ -14,6 +15,9 @@
 
 #include "identity/base64url.h"
 #include "identity/key.h"
+
+const struct token_policy sample_policy = {
+    .issuer = "https://id.example.com/", .audience = "turnout", .leeway = LEEWAY * INT64_C(1000000)};
 
 static void put_number(json_t *jwk, const char *member, EVP_PKEY *pair, const char *parameter, int size)
 {
@@ -120,6 +124,27 @@ struct key_set *set_with(json_t *jwk, const char *member, const char *value, cha
     }
     json_array_append_new(list, copy);
     return parse_list(list, error, error_size);
+}
+
+json_t *sample_claims(void)
+{
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "iss", "https://id.example.com/", "aud", "turnout", "sub", "42",
+                     "email", "erika@example.com", "iat", (json_int_t)NOW, "exp", (json_int_t)(NOW + 3600));
+}
+
+enum token_result verify_token(const struct key_set *keys, const struct token_policy *policy, const char *token,
+                               int64_t now, struct arena *arena, struct token_claims *claims)
+{
+    enum token_result result = token_verify(keys, policy, token, strlen(token), now, arena, claims);
+
+    ck_assert_uint_eq(ERR_peek_error(), 0);
+    if (result != TOKEN_OK) {
+        ck_assert_ptr_null(claims->subject);
+        ck_assert_ptr_null(claims->email);
+        ck_assert_ptr_null(claims->role);
+        ck_assert_int_eq(claims->expires_at, 0);
+    }
+    return result;
 }
 
 char *sign_raw(const struct key_set *keys, const char *header, const char *payload)

@@ -6,6 +6,13 @@
 #include <stddef.h>
 
 #include "identity/key_set.h"
+#include "identity/token.h"
+
+/* The moment of all tests, in seconds since 1970, and the leeway of `sample_policy` in seconds. */
+#define NOW INT64_C(1795442400)
+#define LEEWAY 60
+/* Wants what the sample's claims say. */
+extern const struct token_policy sample_policy;
 
 #define OCT_SECRET "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8" /* bytes 0 to 31 */
 
@@ -22,6 +29,12 @@ struct key_set *set_of(json_t *first, ...) __attribute__((sentinel));
 /* A set of one key with one member changed: `value` as JSON text, NULL removes it. NULL: the set is refused with
  * `error`. */
 struct key_set *set_with(json_t *jwk, const char *member, const char *value, char *error, size_t error_size);
+
+/* Claims of a token that is accepted: issued now, for an hour. The caller's to drop. */
+json_t *sample_claims(void);
+/* token_verify, which must leave no error of OpenSSL behind and no claims of a token that it refuses. */
+enum token_result verify_token(const struct key_set *keys, const struct token_policy *policy, const char *token,
+                               int64_t now, struct arena *arena, struct token_claims *claims);
 
 /* header.payload.signature of these very texts with the set's first key, whatever the header says; free() it. */
 char *sign_raw(const struct key_set *keys, const char *header, const char *payload);
