@@ -181,7 +181,7 @@ class Turnout:
         if self.process is None:
             return None
         # A kept connection would be waited for until shutdown_timeout.
-        self._forget_connection()
+        self.disconnect()
         if self.process.poll() is None:
             self.process.send_signal(how)
         return self.process.wait(patience)
@@ -264,7 +264,7 @@ class Turnout:
             answer = connection.getresponse()
             response = Response(answer.status, answer.getheaders(), answer.read())
         except (OSError, http.client.HTTPException):
-            self._forget_connection()
+            self.disconnect()
             raise
         return response
 
@@ -279,7 +279,8 @@ class Turnout:
         setattr(self.local, name, made)
         return made
 
-    def _forget_connection(self):
+    def disconnect(self):
+        """Closes this thread's kept connection."""
         kept = getattr(self.local, "public", None)
         if kept is not None:
             kept.close()
