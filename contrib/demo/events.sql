@@ -4,7 +4,7 @@
 -- Number n of month m is spread evenly over the month's days; a month is a twelfth of a year, counted from the day of loading.
 create temporary table demo_events on commit drop as
 with settings as (
-  select seed, users, months_back, months_ahead, events_per_month, registrations_per_month, today, id_day_zero from demo_settings
+  select seed, users, months_back, months_ahead, events_per_month, registrations_per_month, today from demo_settings
 ), slots as (
   select month, place, settings.*,
          (month + settings.months_back) * settings.events_per_month + place as number,
@@ -71,7 +71,7 @@ with settings as (
   from counted
 )
 select seated.number::integer as number, seated.month, seated.day, announced_day, status, joined, staying, seated.timezone, in_japanese, start_datetime, end_datetime,
-       pg_temp.demo_id(id_day_zero + announced_day * interval '1 day' + seated.number * interval '1 second', seated.dice) as id,
+       pg_temp.demo_id(announced_day + seated.number / 86400.0, seated.dice) as id,
        extract(year from start_datetime at time zone 'UTC')::smallint as event_year,
        topics.category,
        case when in_japanese

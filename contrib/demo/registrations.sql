@@ -11,15 +11,14 @@ with ranges as (
          greatest(events.announced_at, events.registration_opens_at) as opens_at,
          least(events.start_datetime - interval '1 hour', events.registration_closes_at, today::timestamp at time zone 'UTC',
                case when events.status = 'cancelled' then events.updated_at end) as closes_at,
-         id_day_zero + announced_day * interval '1 day' as id_from,
-         (day - announced_day) * interval '1 day' as id_span,
+         announced_day, day,
          seed || ' join ' || number as dice_name,
          pg_temp.demo_dice(seed || ' event people', number) as dice
   from demo_events events, demo_settings
   where events.joined > 0
 ), strides as materialized (
   -- A walk over the range in steps that share no divisor with its length meets nobody twice.
-  select number, event_id, event_year, joined, capacity, is_over, is_off, start_datetime, opens_at, closes_at - opens_at as span, id_from, id_span,
+  select number, event_id, event_year, joined, capacity, is_over, is_off, start_datetime, opens_at, closes_at - opens_at as span, announced_day, day,
          dice_name, range, floor(pg_temp.demo_fraction(dice, 0) * range)::bigint as first, stride,
          0.6 + 0.35 * pg_temp.demo_fraction(dice, 2) as attendance
   from ranges
@@ -33,7 +32,7 @@ with ranges as (
   ) as found
 ), joins as materialized (
   -- Many come at first, few later: the square root's inverse, three halves.
-  select number, event_id, event_year, is_over, is_off, start_datetime, opens_at, span, id_from, id_span, attendance, place,
+  select number, event_id, event_year, is_over, is_off, start_datetime, opens_at, span, announced_day, day, attendance, place,
          1 + (first + place * stride) % range as user_number,
          sqrt((place - 0.5)::double precision / joined) * (place - 0.5)::double precision / joined as moment,
          opens_at + span * (sqrt((place - 0.5)::double precision / joined) * (place - 0.5)::double precision / joined) as registered_at,
@@ -56,7 +55,7 @@ select ends.number as event_number, event_id, event_year, users.id as user_id, s
        case when is_over and status = 'registered' and pg_temp.demo_fraction(dice, 1) < attendance
             then start_datetime + make_interval(secs => -1200 + 2100 * pg_temp.demo_fraction(dice, 2)) end as checked_in_at,
        coalesce(left_at, registered_at) as last_action_at,
-       pg_temp.demo_id(id_from + id_span * moment, dice) as id
+       pg_temp.demo_id(announced_day + (day - announced_day) * moment, dice) as id
 from ends
 join demo_users users on users.number = user_number;
 analyze demo_registrations;

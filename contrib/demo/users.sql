@@ -7,7 +7,7 @@ with dice as materialized (
          pg_temp.demo_dice(settings.seed || ' user name', number) as name_dice,
          settings.today - (30 + floor(pg_temp.demo_fraction(pg_temp.demo_dice(settings.seed || ' user since', number), 0) * 1400))::integer
            as since,
-         settings.id_day_zero, settings.today, settings.users
+         settings.today, settings.users
   from demo_settings settings, generate_series(1, settings.users) as number
 ), persons as materialized (
   select dice.*,
@@ -17,7 +17,7 @@ with dice as materialized (
   from dice
 )
 select persons.number::integer as number,
-       pg_temp.demo_id(id_day_zero + (since - today) * interval '1 day', dice) as id,
+       pg_temp.demo_id(since - today, dice) as id,
        case persons.number when 1 then 'participant@example.com' when 2 then 'organizer@example.com' when 3 then 'admin@example.com'
             else lower(case when is_japanese
                             then pg_temp.demo_pick(given_romanised, name_dice, 0) || '.' || pg_temp.demo_pick(family_romanised, name_dice, 1)
