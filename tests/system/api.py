@@ -8,13 +8,11 @@
 import datetime
 import itertools
 import os
-import pathlib
-
-import pytest
-
-from sql_harness import TOP
 
 numbers = itertools.count(1)
+
+# A year that has its partitions and lies ahead, for tests that name fixed moments.
+YEAR = datetime.datetime.now(datetime.timezone.utc).year + 1
 
 
 def from_now(**delta):
@@ -122,11 +120,3 @@ def set_event(database, event, **columns):
     """Sets columns of an event behind the rules' back, to make time pass."""
     for name, value in columns.items():
         database.rows(f"update turnout.events set {name} = %s where id = %s", (value, event["id"]))
-
-
-def shared_data(folder):
-    """The path of a folder of other people's test data; skips the test where it is not there."""
-    path = pathlib.Path(os.environ.get("TURNOUT_TEST_DATA") or TOP.parent / "shared" / "data") / folder
-    if not path.exists():
-        pytest.skip(f"no test data at {path} (TURNOUT_TEST_DATA)")
-    return path
