@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "http/server.h"
@@ -44,15 +45,34 @@ static void on_drained(void *context)
         child_exit(worker.child, EXIT_STATUS_DONE);
 }
 
+static void leave_now(void)
+{
+    http_server_close_all(worker.server);
+    http_server_close_all(worker.internal);
+    child_exit(worker.child, EXIT_STATUS_DONE);
+}
+
+static void on_shutdown_timeout(evutil_socket_t unused, short events, void *context)
+{
+    struct http_statistics statistics;
+    (void)unused;
+    (void)events;
+    (void)context;
+    http_server_statistics(worker.server, &statistics);
+    log_warning("connections did not end within shutdown_timeout", log_int("connections", statistics.connections),
+                log_int("in_flight", statistics.in_flight));
+    leave_now();
+}
+
 static void on_stop(void *context, bool now)
 {
     (void)context;
     if (now) {
-        http_server_close_all(worker.server);
-        http_server_close_all(worker.internal);
-        child_exit(worker.child, EXIT_STATUS_DONE);
+        leave_now();
         return;
     }
+    struct timeval limit = clock_timeval(worker.api.configuration->shutdown_timeout);
+    INVARIANT(event_base_once(worker.api.base, -1, EV_TIMEOUT, on_shutdown_timeout, NULL, &limit) == 0);
     worker.draining = 2;
     http_server_drain(worker.server);
     http_server_drain(worker.internal);
