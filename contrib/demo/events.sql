@@ -132,7 +132,7 @@ select format('%s events', count(*)) as demo_step from demo_events \gset
 \set demo_step 'search index of events'
 \ir progress.sql
 
--- Every event has an organizer, every third one a second one; organizer@example.com runs one in forty.
+-- Every event has an organizer, every third one a second one; organizer@example.com runs one in twenty.
 insert into turnout.event_organizers (event_id, user_id)
 with organizers as (
   select row_number() over (order by number) as place, count(*) over () as places, id
@@ -143,12 +143,12 @@ select events.id, organizers.id
 from demo_events events
 cross join generate_series(0, 1) as seat
 join organizers on organizers.place = 1 + (events.number * 7 + seat * 11) % organizers.places
-where (seat = 0 and events.number % 40 <> 1) or (seat = 1 and events.number % 3 = 0)
+where (seat = 0 and events.number % 20 <> 1) or (seat = 1 and events.number % 3 = 0)
 union
 select events.id, users.id
 from demo_events events
 join demo_users users on users.number = 2
-where events.number % 40 = 1;
+where events.number % 20 = 1;
 
 select format('organizers of %s events', count(distinct event_id)) as demo_step from turnout.event_organizers \gset
 \ir progress.sql

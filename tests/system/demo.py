@@ -5,7 +5,7 @@ import subprocess
 from server import environment
 from sql_harness import TOP
 
-SMALL = {"users": 300, "months_back": 2, "months_ahead": 1, "events_per_month": 40, "registrations_per_month": 800}
+SMALL = {"users": 500, "months_back": 2, "months_ahead": 2, "events_per_month": 100, "registrations_per_month": 2000}
 
 
 def load_demo(dsn, **scale):
