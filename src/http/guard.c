@@ -66,6 +66,25 @@ static bool in_class(const char *bytes, size_t length, uint8_t class)
     return true;
 }
 
+/* in_class(…, VALUE), eight bytes at once: values are most of a block. A word in which some byte may be below a space,
+ * or may be DEL, is looked at byte by byte. */
+static bool is_value(const char *bytes, size_t length)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    const uint64_t tops = ones << 7;
+    while (length >= sizeof(uint64_t)) {
+        uint64_t word;
+        memcpy(&word, bytes, sizeof word);
+        uint64_t deleted = word ^ (ones * 0x7f);
+        uint64_t suspects = ((word - ones * 0x20) & ~word) | ((deleted - ones) & ~deleted);
+        if ((suspects & tops) != 0 && !in_class(bytes, sizeof word, VALUE))
+            return false;
+        bytes += sizeof word;
+        length -= sizeof word;
+    }
+    return in_class(bytes, length, VALUE);
+}
+
 static bool equals(const char *bytes, size_t length, const char *name)
 {
     return length == strlen(name) && strncasecmp(bytes, name, length) == 0;
@@ -377,7 +396,7 @@ static enum guard_verdict check_header(const char *block, const char *line, cons
         value++;
     while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
         end--;
-    if (!in_class(value, (size_t)(end - value), VALUE))
+    if (!is_value(value, (size_t)(end - value)))
         return GUARD_HEADER_VALUE;
     header->name = span(block, line, colon);
     header->value = span(block, value, end);
@@ -396,11 +415,11 @@ static enum guard_verdict check_framing(const char *block, const struct framing 
         return GUARD_AUTHORITY;
     if (framing->bad_length || framing->lengths > 1)
         return GUARD_CONTENT_LENGTH;
-    if (framing->codings > 1 || (framing->codings > 0 && framing->lengths > 0))
+    if (framing->codings > 0 && framing->lengths > 0)
         return GUARD_TWO_LENGTHS;
     if (framing->codings > 0 && facts->minor == 0)
         return GUARD_OLD_CHUNKED;
-    if (framing->codings > 0 && !framing->lone_chunked)
+    if (framing->codings > 1 || (framing->codings > 0 && !framing->lone_chunked))
         return GUARD_TRANSFER_ENCODING;
     facts->chunked = framing->codings > 0;
     if ((facts->chunked || facts->content_length > 0) &&

@@ -29,7 +29,7 @@
     GUARD(HOST, 400, "Send exactly one Host header that holds a host name and, if needed, a port.")                  \
     GUARD(CONTENT_LENGTH, 400, "Send at most one Content-Length, of 1 to 18 digits.")                                \
     GUARD(TRANSFER_ENCODING, 501, "Send the body with Content-Length, or with Transfer-Encoding: chunked alone.")    \
-    GUARD(TWO_LENGTHS, 400, "Send either Content-Length or one Transfer-Encoding, not both.")                        \
+    GUARD(TWO_LENGTHS, 400, "Send either Content-Length or Transfer-Encoding, not both.")                            \
     GUARD(OLD_CHUNKED, 400, "HTTP/1.0 knows no Transfer-Encoding: send Content-Length.")                             \
     GUARD(UNWANTED_BODY, 400, "Send GET and HEAD without a body.")                                                   \
     GUARD(UPGRADE, 400, "Send no Upgrade: this server speaks HTTP/1.1 only.")                                        \

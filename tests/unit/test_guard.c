@@ -1,5 +1,6 @@
 /* Unit tests of src/http/guard: what the policy refuses, each with a twin that it accepts. */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -146,7 +147,8 @@ static const struct pair pairs[] = {
      POST HOST "Content-Length: 1\r\n" END},
     {"length and coding", GUARD_TWO_LENGTHS, POST HOST "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n" END,
      POST HOST "Transfer-Encoding: chunked\r\n" END},
-    {"two codings", GUARD_TWO_LENGTHS, POST HOST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n" END,
+    {"two codings", GUARD_TRANSFER_ENCODING,
+     POST HOST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n" END,
      POST HOST "Transfer-Encoding: chunked\r\n" END},
     {"gzip, chunked", GUARD_TRANSFER_ENCODING, POST HOST "Transfer-Encoding: gzip, chunked\r\n" END,
      POST HOST "Transfer-Encoding: Chunked\r\n" END},
@@ -196,6 +198,24 @@ START_TEST(test_a_zero_byte_is_refused_wherever_it_stands)
         bytes[i] = '\0';
         enum guard_verdict verdict = judge_bytes(bytes, sizeof whole - 1, &facts);
         ck_assert_msg(verdict != GUARD_OK && verdict != GUARD_MORE, "zero byte at %zu", i);
+    }
+}
+END_TEST
+
+START_TEST(test_a_value_holds_every_byte_but_controls_wherever_it_stands)
+{
+    for (int byte = 0; byte < 256; byte++) {
+        for (size_t at = 0; at < 20; at++) {
+            static const char head[] = GET HOST "A: ";
+            char block[128];
+            size_t length = (size_t)snprintf(block, sizeof block, "%s.aaaaaaaaaaaaaaaaaaaa.%s", head, "\r\n\r\n");
+            block[sizeof head + at] = (char)byte;
+            struct guard_facts facts;
+            bool accepted = judge_bytes(block, length, &facts) == GUARD_OK;
+            bool allowed = byte == '\t' || (byte >= ' ' && byte != 0x7f);
+            if (accepted != allowed)
+                ck_abort_msg("byte %d at %zu", byte, at);
+        }
     }
 }
 END_TEST
@@ -383,6 +403,7 @@ int main(void)
     tcase_add_loop_test(tcase, test_what_could_be_read_in_two_ways_is_refused_and_its_twin_is_not, 0,
                         (int)COUNT(pairs));
     tcase_add_test(tcase, test_a_zero_byte_is_refused_wherever_it_stands);
+    tcase_add_test(tcase, test_a_value_holds_every_byte_but_controls_wherever_it_stands);
     tcase_add_test(tcase, test_the_request_line_may_be_as_long_as_its_limit_and_no_longer);
     tcase_add_test(tcase, test_a_long_request_line_is_refused_before_it_ends);
     tcase_add_test(tcase, test_the_block_may_be_as_long_as_its_limit_and_no_longer);
