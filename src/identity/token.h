@@ -57,7 +57,7 @@ enum token_result token_check_signature(const struct key_set *keys, const char *
 enum token_result token_verify(const struct key_set *keys, const struct token_policy *policy, const char *token,
                                size_t length, int64_t now, struct arena *arena, struct token_claims *claims) MUST_CHECK;
 
-/* What to tell the caller ("the token has expired: sign in again"). */
+/* What to tell the caller, a sentence: "The token has expired: sign in again." */
 const char *token_result_text(enum token_result result);
 
 /* Signs with the first key of the set that can sign (an oct key, or one with a private part). New memory, free() it;

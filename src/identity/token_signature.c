@@ -52,15 +52,15 @@ enum token_result token_check_signature(const struct key_set *keys, const char *
 const char *token_result_text(enum token_result result)
 {
     static const char *const texts[] = {
-        [TOKEN_OK] = "the token is valid",
-        [TOKEN_MALFORMED] = "the token cannot be read: a signed JSON Web Token in compact form was expected",
-        [TOKEN_UNKNOWN_KEY] = "the token is signed with a key that is not known here",
-        [TOKEN_BAD_SIGNATURE] = "the token's signature is wrong",
-        [TOKEN_EXPIRED] = "the token has expired: sign in again",
-        [TOKEN_NOT_YET_VALID] = "the token is not valid yet: the clock of its issuer may be ahead",
-        [TOKEN_WRONG_ISSUER] = "the token comes from another issuer",
-        [TOKEN_WRONG_AUDIENCE] = "the token is meant for another service",
-        [TOKEN_INCOMPLETE] = "a claim of the token is missing, of the wrong type or not usable",
+        [TOKEN_OK] = "The token is valid.",
+        [TOKEN_MALFORMED] = "The token cannot be read: a signed JSON Web Token in compact form was expected.",
+        [TOKEN_UNKNOWN_KEY] = "The token is signed with a key that is not known here.",
+        [TOKEN_BAD_SIGNATURE] = "The token's signature is wrong.",
+        [TOKEN_EXPIRED] = "The token has expired: sign in again.",
+        [TOKEN_NOT_YET_VALID] = "The token is not valid yet: the clock of its issuer may be ahead.",
+        [TOKEN_WRONG_ISSUER] = "The token comes from another issuer.",
+        [TOKEN_WRONG_AUDIENCE] = "The token is meant for another service.",
+        [TOKEN_INCOMPLETE] = "A claim of the token is missing, of the wrong type or not usable.",
     };
 
     return texts[result];
