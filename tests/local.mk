@@ -5,8 +5,12 @@ dist-hook:
 	find "$(distdir)" -name __pycache__ -prune -exec rm -rf {} +
 
 # Lint runs with `make check`, from the build folder; each script finds the source by $(srcdir).
-LINTS = tests/lint/lists.sh
+LINTS = tests/lint/format.sh tests/lint/layout.sh tests/lint/lists.sh tests/lint/openapi.py
 TESTS += $(LINTS)
+TEST_EXTENSIONS = .py
+PY_LOG_COMPILER = $(PYTHON3)
+AM_TESTS_ENVIRONMENT = PYTHON3='$(PYTHON3)' CLANG_FORMAT='$(CLANG_FORMAT)' PYTHONDONTWRITEBYTECODE=1; \
+  export PYTHON3 CLANG_FORMAT PYTHONDONTWRITEBYTECODE;
 
 # Against the programs of this build, on a PostgreSQL that the tests start. PYTEST_FLAGS: -k, -x and the like.
 check-system: all

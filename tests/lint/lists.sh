@@ -1,5 +1,6 @@
 #!/bin/sh
-# lists: sql/local.mk names every migration and rule, and nothing else, or an installed turnoutctl would migrate without it.
+# lists: lists that stand in two places are the same. sql/local.mk names every migration and rule, and nothing else, or an installed
+# turnoutctl would migrate without one; the README says of every package that contrib installs what it is for.
 # Runs with `make check`; srcdir is the source.
 set -eu
 cd "${srcdir:-.}"
@@ -11,5 +12,15 @@ if [ "$there" != "$listed" ]; then
     printf '%s\n' "$listed" >"${TMPDIR:-/tmp}/lists.$$"
     printf '%s\n' "$there" | diff "${TMPDIR:-/tmp}/lists.$$" - || true
     rm -f "${TMPDIR:-/tmp}/lists.$$"
+    exit 1
+fi
+
+packages=$(sed -n '/^PACKAGES_[A-Z]*=(/,/^)/p' contrib/lib/packages.sh | sed 's/^PACKAGES_[A-Z]*=(//; s/^)//; s/#.*//')
+unexplained=
+for package in $packages; do
+    grep -q "\`$package\`" README.md || unexplained="$unexplained $package"
+done
+if [ -n "$unexplained" ]; then
+    echo "README.md does not say what these packages are for:$unexplained"
     exit 1
 fi
