@@ -373,7 +373,7 @@ void connection_reap(struct http_server *server)
     while ((connection = LIST_FIRST(&server->dying)) != NULL) {
         LIST_REMOVE(connection, entry);
         connection->magic = 0;
-        if (server->spare_connection_count < SPARE_CONNECTIONS_MAX) {
+        if (REUSES_MEMORY && server->spare_connection_count < SPARE_CONNECTIONS_MAX) {
             LIST_INSERT_HEAD(&server->spare, connection, entry);
             server->spare_connection_count++;
         } else {

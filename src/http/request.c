@@ -204,7 +204,7 @@ void exchange_finish(struct http_exchange *exchange, const char *note)
     struct http_server *server = exchange->server;
     struct arena *arena = exchange->request.arena;
     arena_reset(arena);
-    if (server->spare_arena_count < SPARE_ARENAS_MAX)
+    if (REUSES_MEMORY && server->spare_arena_count < SPARE_ARENAS_MAX)
         server->spare_arenas[server->spare_arena_count++] = arena;
     else
         arena_destroy(arena);

@@ -14,7 +14,18 @@
 #define READ_SIZE 16384
 /* First block of a request's arena: request, headers and the header block of an answer fit for an ordinary browser. */
 #define ARENA_SIZE 4096
-/* Kept for reuse; what a burst made beyond goes back to the system. */
+/* Kept for reuse; what a burst made beyond goes back to the system. AddressSanitizer finds a handler that touches its
+ * request after the answer only where nothing is reused. */
+#if defined(__SANITIZE_ADDRESS__)
+#define REUSES_MEMORY false
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define REUSES_MEMORY false
+#endif
+#endif
+#ifndef REUSES_MEMORY
+#define REUSES_MEMORY true
+#endif
 #define SPARE_ARENAS_MAX 64
 #define SPARE_CONNECTIONS_MAX 64
 

@@ -48,6 +48,11 @@ static void item(struct http_request *request)
     answer_text(request, arena_printf(request->arena, "item %s q=%s", request->parameters[0], query ? query : "-"));
 }
 
+static void trace(struct http_request *request)
+{
+    answer_text(request, request->traceparent == NULL ? "none" : request->traceparent);
+}
+
 static void later(struct http_request *request)
 {
     ck_assert_uint_lt(waiting_count, COUNT(waiting));
@@ -88,7 +93,7 @@ static const struct http_route routes[] = {
     {HTTP_METHOD_GET, "/items/{id}", item, 0}, {HTTP_METHOD_GET, "/later", later, 0},
     {HTTP_METHOD_POST, "/later", later, 0},    {HTTP_METHOD_GET, "/large", large, 0},
     {HTTP_METHOD_GET, "/nothing", nothing, 0}, {HTTP_METHOD_GET, "/same", same, 0},
-    {HTTP_METHOD_GET, NULL, NULL, 0},
+    {HTTP_METHOD_GET, "/trace", trace, 0},     {HTTP_METHOD_GET, NULL, NULL, 0},
 };
 
 static void setup(void)
@@ -140,6 +145,40 @@ START_TEST(test_a_request_id_that_is_none_is_replaced)
         const char *id = strstr(buffer_bytes(&answer), "X-Request-Id: ");
         ck_assert_ptr_nonnull(id);
         ck_assert_uint_eq(strcspn(id + 14, "\r"), 36); /* a UUID */
+        buffer_free(&answer);
+    }
+}
+END_TEST
+
+#define TRACE "0af7651916cd43dd8448eb211c80319c"
+#define PARENT "b7ad6b7169203331"
+
+START_TEST(test_a_traceparent_is_passed_on_only_where_it_is_one)
+{
+    static const struct {
+        const char *sent;
+        bool passed;
+    } rows[] = {
+        {"00-" TRACE "-" PARENT "-01", true},
+        {"00-" TRACE "-" PARENT "-00", true},
+        {"cc-" TRACE "-" PARENT "-01-later", true},
+        {"00-" TRACE "-" PARENT "-01-later", false},
+        {"ff-" TRACE "-" PARENT "-01", false},
+        {"00-" TRACE "-" PARENT "-0x", false},
+        {"00-" TRACE "-" PARENT, false},
+        {"00-00000000000000000000000000000000-" PARENT "-01", false},
+        {"00-" TRACE "-0000000000000000-01", false},
+        {"00-0AF7651916CD43DD8448EB211C80319C-" PARENT "-01", false},
+        {"00_" TRACE "-" PARENT "-01", false},
+        {"", false},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        char request[256];
+        snprintf(request, sizeof request, "GET /trace HTTP/1.1\r\n" HOST "Traceparent: %s\r\n\r\n", rows[i].sent);
+        struct buffer answer = rig_exchange(&rig, request);
+        const char *body = strstr(buffer_bytes(&answer), "\r\n\r\n");
+        ck_assert_ptr_nonnull(body);
+        ck_assert_str_eq(body + 4, rows[i].passed ? rows[i].sent : "none");
         buffer_free(&answer);
     }
 }
@@ -410,6 +449,7 @@ int main(void)
     suite_add_tcase(suite, tcase);
     tcase_add_test(tcase, test_an_answer_carries_the_headers_that_every_answer_has);
     tcase_add_test(tcase, test_a_request_id_that_is_none_is_replaced);
+    tcase_add_test(tcase, test_a_traceparent_is_passed_on_only_where_it_is_one);
     tcase_add_test(tcase, test_head_says_what_get_would_without_the_body);
     tcase_add_test(tcase, test_204_and_304_have_neither_body_nor_length);
     tcase_add_test(tcase, test_a_connection_says_whether_it_is_kept);
