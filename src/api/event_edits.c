@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/caller.h"
+#include "api/members.h"
 #include "api/parameters.h"
 #include "api/resources.h"
 #include "api/statements.h"
@@ -111,13 +112,13 @@ static bool body_is_empty(struct http_request *request)
     json_t *object = body_object(request, false);
     if (object == NULL)
         return false;
-    size_t members = json_object_size(object);
+    const char *name;
+    json_t *value;
+    json_t *errors = members_errors();
+    json_object_foreach(object, name, value)
+        members_wrong(errors, name, "is not known here: this request takes no fields");
     json_decref(object);
-    if (members == 0)
-        return true;
-    problem_respond(request, PROBLEM_INVALID_FIELDS,
-                    &(struct problem_details){.detail = "This request takes no fields: send no body."});
-    return false;
+    return members_good(request, errors);
 }
 
 static void simple_as(struct http_request *request, const struct caller *caller, const struct pg_statement *statement)

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "base/uuid.h"
 #include "http/problem.h"
+#include "http/query.h"
 
 static void refuse_parameter(struct http_request *request, const char *name, const char *detail)
 {
@@ -23,38 +24,14 @@ static void refuse_parameter(struct http_request *request, const char *name, con
     problem_respond(request, PROBLEM_INVALID_FIELDS, &details);
 }
 
-static bool is_known(const char *name, const char *const *known)
-{
-    for (; *known != NULL; known++) {
-        if (strcmp(name, *known) == 0)
-            return true;
-    }
-    return false;
-}
-
 bool parameters_check(struct http_request *request, const char *const *known)
 {
-    for (size_t i = 0; i < request->query_count; i++) {
-        const char *name = request->query[i].name;
-        if (!is_known(name, known)) {
-            refuse_parameter(request, name, "is not known here");
-            return false;
-        }
-        if (parameters_get(request, name) != request->query[i].value) {
-            refuse_parameter(request, name, "stands more than once");
-            return false;
-        }
-    }
-    return true;
+    return http_request_query_check(request, known);
 }
 
 const char *parameters_get(const struct http_request *request, const char *name)
 {
-    for (size_t i = 0; i < request->query_count; i++) {
-        if (strcmp(request->query[i].name, name) == 0)
-            return request->query[i].value;
-    }
-    return NULL;
+    return http_request_query(request, name);
 }
 
 bool parameters_page(struct http_request *request, const char *scope, struct page *page)

@@ -1,10 +1,9 @@
 /* registrations: registering, one's own registrations, cancelling. Worker process; the decision table stands in SQL. Registering and
  * cancelling carry ids of ours, so that a lost connection is resolved exactly: the same call again finds what the first one did. */
-#include <jansson.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "api/caller.h"
+#include "api/members.h"
 #include "api/parameters.h"
 #include "api/resources.h"
 #include "api/statements.h"
@@ -14,18 +13,6 @@
 
 #define PERSONAL "Cache-Control: private, no-store\r\n"
 
-static void refuse_member(struct http_request *request, const char *name, const char *detail)
-{
-    json_t *members = json_pack("{s:[{s:s+, s:s}]}", "errors", "pointer", "/", name, "detail", detail);
-    INVARIANT(members != NULL);
-    char *text = json_dumps(members, JSON_COMPACT);
-    json_decref(members);
-    INVARIANT(text != NULL);
-    struct problem_details details = {.members = text, .members_length = strlen(text)};
-    problem_respond(request, PROBLEM_INVALID_FIELDS, &details);
-    free(text);
-}
-
 /* {"event_id": ..., "user_id": ...}; the second is optional. false: answered. */
 static bool read_order(struct http_request *request, const char **event_id, const char **user_id)
 {
@@ -34,28 +21,24 @@ static bool read_order(struct http_request *request, const char **event_id, cons
         return false;
     const char *name;
     json_t *value;
-    const char *wrong = NULL;
+    json_t *errors = members_errors();
     *event_id = NULL;
     *user_id = NULL;
     json_object_foreach(object, name, value)
     {
         const char **place = strcmp(name, "event_id") == 0 ? event_id : strcmp(name, "user_id") == 0 ? user_id : NULL;
         char id[UUID_TEXT_SIZE];
-        wrong = place == NULL                                                            ? "is not a known field"
-                : !json_is_string(value)                                                 ? "must be a string"
-                : !uuid_parse(json_string_value(value), json_string_length(value), id) ? "must be an id (UUID)"
-                                                                                         : NULL;
-        if (wrong != NULL)
-            break;
-        *place = arena_strdup(request->arena, id);
+        if (place == NULL)
+            members_wrong(errors, name, "is not a field of a registration");
+        else if (!json_is_string(value) || !uuid_parse(json_string_value(value), json_string_length(value), id))
+            members_wrong(errors, name, "must be an id (UUID)");
+        else
+            *place = arena_strdup(request->arena, id);
     }
-    if (wrong != NULL)
-        refuse_member(request, name, wrong);
-    else if (*event_id == NULL)
-        refuse_member(request, "event_id", "is missing");
-    bool good = wrong == NULL && *event_id != NULL;
+    if (json_object_get(object, "event_id") == NULL)
+        members_wrong(errors, "event_id", "is required");
     json_decref(object);
-    return good;
+    return members_good(request, errors);
 }
 
 static void create_as(struct http_request *request, const struct caller *caller)
