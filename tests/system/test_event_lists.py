@@ -173,6 +173,8 @@ def test_a_parameter_stands_once(turnout):
 
 
 def test_several_wrong_filters_are_named_together(turnout):
+    answer = turnout.get(query(colour="red", shape="round", limit=5))
+    assert {error["parameter"] for error in answer.json()["errors"]} == {"colour", "shape"}
     answer = turnout.get(query(status="x", category="X", to="x", **{"from": "x"}))
     assert {error["parameter"] for error in answer.json()["errors"]} == {"status", "category", "from", "to"}
 
@@ -266,10 +268,10 @@ def test_a_list_that_did_not_change_is_answered_304(turnout, organizer, category
 class Churn:
     """Two people who add, edit, move and cancel events for as long as somebody reads."""
 
-    def __init__(self, turnout, category):
+    def __init__(self, turnout, category, staying, moving):
         self.turnout, self.category = turnout, category
+        self.staying, self.moving = staying, moving
         self.stop = threading.Event()
-        self.moving = []
         self.counts = {"added": 0, "renamed": 0, "moved": 0, "cancelled": 0}
         self.failures = []
         self.threads = [threading.Thread(target=self._guarded, args=(work,)) for work in (self._add, self._edit)]
@@ -315,9 +317,8 @@ def test_paging_shows_each_event_that_stays_published_and_does_not_move_exactly_
         turnout, organizer, category):
     staying = [organizer.event(title=f"Stays {number}", category=category, **at(1 + number % 28, number % 24))
                for number in range(150)]
-    churn = Churn(turnout, category)
-    churn.staying = staying
-    churn.moving = [organizer.event(title="Moves", category=category, **at(1 + number % 28, 12)) for number in range(30)]
+    moving = [organizer.event(title="Moves", category=category, **at(1 + number % 28, 12)) for number in range(30)]
+    churn = Churn(turnout, category, staying, moving)
     wanted = {event["id"]: event["start_datetime"] for event in staying}
     rounds = 0
     with churn:
