@@ -4,6 +4,7 @@ create or replace function turnout.event_create(p_request_id text, p_action_id u
   p_event_id uuid, p_fields jsonb, out outcome text, out body text, out etag text, out ref text)
 language plpgsql
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_fields record;

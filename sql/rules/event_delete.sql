@@ -5,6 +5,7 @@ create or replace function turnout.event_delete(p_request_id text, p_action_id u
   p_event_id uuid, out outcome text, out body text, out etag text, out ref text)
 language plpgsql
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_lock record;

@@ -3,6 +3,7 @@ create or replace function turnout.event_get(p_user_id uuid, p_role text, p_even
   out outcome text, out body text, out etag text, out ref text)
 language plpgsql stable
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_status text;

@@ -3,6 +3,7 @@ create or replace function turnout.event_publish(p_request_id text, p_action_id 
   p_event_id uuid, out outcome text, out body text, out etag text, out ref text)
 language plpgsql
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_lock record;

@@ -8,6 +8,7 @@ create or replace function turnout.lock_event(p_user_id uuid, p_role text, p_eve
   out outcome text, out event turnout.events)
 language plpgsql
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_manages boolean := turnout.may_manage_event(p_user_id, p_role, p_event_id);

@@ -6,6 +6,7 @@
 create or replace function turnout.prune_changes(p_keep interval) returns bigint
 language plpgsql
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_before timestamptz := clock_timestamp() - p_keep;

@@ -4,6 +4,7 @@ create or replace function turnout.registration_get(p_user_id uuid, p_role text,
   out outcome text, out body text, out etag text, out ref text)
 language plpgsql stable
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_registration turnout.registrations;

@@ -13,6 +13,7 @@ create or replace function turnout.user_seen(p_issuer text, p_subject text, p_em
   out outcome text, out body text, out role text, out ref text)
 language plpgsql
 set enable_seqscan = off
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare

@@ -50,6 +50,7 @@ select e.id, e.capacity, count(*) filter (where r.status = 'registered'),
        count(*) filter (where r.status = 'waitlisted'), coalesce(max(r.queue_no), 0)
 from turnout.events e
 left join turnout.registrations r on r.event_id = e.id
+where not exists (select from turnout.event_seats s where s.event_id = e.id)
 group by e.id;
 
 insert into turnout.event_department_counts (event_id, department, registered, waitlisted)
@@ -57,21 +58,24 @@ select r.event_id, coalesce(r.department, ''), count(*) filter (where r.status =
        count(*) filter (where r.status = 'waitlisted')
 from turnout.registrations r
 where r.status <> 'cancelled'
+      and not exists (select from turnout.event_department_counts c where c.event_id = r.event_id)
 group by 1, 2;
 
 insert into turnout.outbox (kind, dedupe_key, event_id, registration_id, user_id, generation)
-select 'confirmation', r.id || ':confirmation:1', r.event_id, r.id, r.user_id, 1
+select k.kind, r.id || ':' || k.kind || ':1', r.event_id, r.id, r.user_id, 1
 from turnout.registrations r
-where r.status = 'registered';
+cross join lateral (select case r.status when 'registered' then 'confirmation' else r.status end) k (kind)
+on conflict (dedupe_key) do nothing;
 
-insert into turnout.audit_log (actor_id, action, entity, entity_id, event_id, action_id)
-select r.user_id, 'registration.registered', 'registration', r.id, r.event_id, md5('action' || r.id)::uuid
+insert into turnout.audit_log (actor_id, action, entity, entity_id, event_id, after, action_id)
+select r.user_id, 'registration.' || r.status, 'registration', r.id, r.event_id, jsonb_build_object('status', r.status),
+       md5('action' || r.id)::uuid
 from turnout.registrations r;
 """
 
 
-def fill(dsn, users=2000, events=3000, most=30):
-    """Fills an empty database: about `events * most / 2` registrations. `dsn` is the owner's."""
+def fill(dsn, users, events, most):
+    """Fills a database that has no such rows yet: about `events * most / 2` registrations. `dsn` is the owner's."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         with connection.transaction():
             connection.execute(FILL.format(users=users, events=events, most=most))

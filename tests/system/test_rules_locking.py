@@ -96,11 +96,12 @@ def rules(database):
 
 
 @pytest.fixture(scope="module")
-def sessions(database):
+def sessions(database, postgres):
     made = [Session(database, name) for name in ("first", "second", "holder")]
     yield made
     for session in made:
         session.close()
+    postgres.assert_no_deadlocks()
 
 
 def drain(pending):

@@ -1,0 +1,209 @@
+"""Plans: no statement of the rules reads a big table from end to end, on a database of some size, by generic plans.
+
+auto_explain reports the plan of each statement inside each function as it runs; the settings are the server's own, but for what
+the functions pin themselves. The connection that watches is a superuser's acting as turnout_app.
+"""
+
+import json
+import re
+import uuid
+
+import pytest
+
+import sql_data
+from sql_harness import Database, database_numbers
+from sql_rules import Rules, from_now, new_id
+
+# Tables that grow with the years; partitions by the beginning of their names.
+BIG = re.compile(r"Seq Scan on (?:turnout\.)?(events|registrations\w*|survey_responses\w*|users|outbox|audit_log|changes|event_seats"
+                 r"|event_department_counts|event_organizers|idempotency_keys)\b")
+
+WATCH = """
+load 'auto_explain';
+set auto_explain.log_min_duration = 0;
+set auto_explain.log_nested_statements = on;
+set auto_explain.log_level = notice;
+set auto_explain.log_analyze = on;
+set auto_explain.log_timing = off;
+set client_min_messages = notice;
+set plan_cache_mode = force_generic_plan;
+"""
+
+
+class Watched:
+    """A connection that keeps the plans of what runs on it."""
+
+    def __init__(self, database, user="turnout_app"):
+        self.plans = []
+        self.connection = database.connect("postgres")
+        self.connection.add_notice_handler(self._keep)
+        self.connection.execute(WATCH)
+        self.connection.execute(f"set session authorization {user}")
+        self.rules = Rules(self.connection)
+        self.plans.clear()
+
+    def _keep(self, diagnostic):
+        if "plan:" in (diagnostic.message_primary or ""):
+            self.plans.append(diagnostic.message_primary)
+
+    def assert_by_index(self, statements=1):
+        assert len(self.plans) >= statements, "nothing was watched"
+        for plan in self.plans:
+            assert not BIG.search(plan), plan
+        self.plans.clear()
+
+
+@pytest.fixture(scope="module")
+def filled(postgres, template):
+    """A database of 2,000 events and some 30,000 registrations."""
+    database = Database.copied(postgres, f"turnout_plans_{next(database_numbers)}", template)
+    sql_data.fill(database.owner_dsn, users=2000, events=2000, most=30)
+    yield database
+    database.assert_consistent()
+    database.drop()
+
+
+@pytest.fixture()
+def watched(filled):
+    one = Watched(filled)
+    yield one
+    one.connection.close()
+
+
+def test_the_database_is_of_some_size(filled):
+    assert filled.value("select count(*) from turnout.events") == 2000
+    assert filled.value("select count(*) from turnout.registrations") > 20000
+
+
+def test_registering_waiting_and_cancelling_look_everything_up(watched, filled):
+    rules = watched.rules
+    event = rules.event(capacity=1, department_limit=1)
+    people = rules.people(4)
+    watched.plans.clear()
+    answers = rules.register(event, *people)
+    watched.assert_by_index(3)
+    rules.register(event, *people, resent=True)
+    watched.assert_by_index()
+    rules.cancel(answers[0].ref, people[0])
+    watched.assert_by_index(8)
+    rules.cancel(answers[1].ref, people[1], resent=True)
+    watched.assert_by_index()
+    rules.register(event, people[0], wait=True)
+    watched.assert_by_index()
+    rules.registration(answers[2].ref, people[2])
+    rules.mine(people[2])
+    watched.assert_by_index(3)
+    # Somebody with a history, over all years.
+    busy = filled.value("select user_id from turnout.registrations group by 1 order by count(*) desc limit 1")
+    rules.mine(busy, limit=5)
+    watched.assert_by_index()
+
+
+def test_promoting_past_limits_and_closing_looks_everything_up(watched):
+    rules = watched.rules
+    event = rules.event(capacity=1, guests_allowed=False)
+    rules.register(event, *rules.people(30))
+    watched.plans.clear()
+    rules.update(event, capacity=5)
+    rules.update(event, department_limit=1, capacity=8)
+    rules.set_event(event, start_datetime=from_now(minutes=-1), registration_closes_at=from_now(hours=1))
+    rules.register(event, rules.person())
+    watched.assert_by_index(10)
+
+
+def test_events_are_read_and_written_by_index(watched):
+    rules = watched.rules
+    event = rules.draft(organizer_ids=[str(person) for person in rules.people(3)])
+    watched.assert_by_index()
+    rules.read(event, rules.organizer)
+    rules.update(event, title="Edited", organizer_ids=[str(rules.organizer)])
+    rules.publish(event)
+    rules.register(event, *rules.people(3))
+    watched.plans.clear()
+    rules.update(event, venue="Moved")
+    rules.cancel_event(event)
+    rules.delete(rules.draft())
+    watched.assert_by_index(10)
+    rules.connection.execute("select turnout.events_import('plans', %s, %s)", (rules.organizer, json.dumps([
+        {"title": "x", "start_datetime": from_now(days=1), "end_datetime": from_now(days=2), "capacity": 1}] * 5)))
+    watched.assert_by_index()
+
+
+LISTS = [
+    {}, {"category": "social"}, {"status": "completed"}, {"status": "completed", "category": "social"},
+    {"start": "2026-01-01T00:00:00Z"}, {"start": "2026-01-01T00:00:00Z", "to": "2027-01-01T00:00:00Z", "category": "training"},
+    {"q": "会議"}, {"q": "議"}, {"q": "town hall"}, {"q": "town hall 17", "category": "social", "status": "completed"},
+    {"q": "東京", "to": "2027-01-01T00:00:00Z"}, {"status": "cancelled"}, {"status": "draft"},
+]
+
+
+@pytest.mark.parametrize("filters", LISTS, ids=lambda filters: ",".join(filters) or "none")
+def test_every_filter_of_the_list_uses_an_index(watched, filters):
+    """For nobody, an organizer and an admin; the first page and the next."""
+    for role in (None, "organizer", "admin"):
+        page = watched.rules.page(role and watched.rules.organizer, role=role, limit=5, **filters)
+        assert page.outcome == "ok"
+        watched.rules.page(role and watched.rules.organizer, role=role, limit=5, **filters,
+                           after=(page.next_start or 0, page.next_id or uuid.UUID(int=0)))
+        watched.assert_by_index(2)
+
+
+def test_people_are_found_by_index(watched, filled):
+    rules = watched.rules
+    rules.seen("plans", "plans@example.com")
+    rules.seen("plans", "plans@example.com")
+    rules.seen("imported", "user77@example.com")
+    rules.seen("somebody else", "user77@example.com")
+    rules.connection.execute("select outcome from turnout.user_get(%s, null)", (rules.organizer,))
+    watched.assert_by_index(6)
+
+
+def test_jobs_look_up_what_is_due(watched):
+    rules = watched.rules
+    events = [rules.event() for _ in range(3)]
+    for event in events:
+        rules.set_event(event, start_datetime=from_now(hours=-2), end_datetime=from_now(hours=-1))
+    watched.plans.clear()
+    for statement in ("select turnout.complete_ended_events(100)", "select turnout.prune_changes('1 hour')",
+                      "select turnout.prune_changes('0')", "select turnout.prune_idempotency_keys('24 hours')",
+                      "select turnout.job_finished(turnout.job_started('test', 'host'), 'ok', 3, null)",
+                      "select turnout.schema_version()"):
+        rules.connection.execute(statement)
+        watched.assert_by_index()
+
+
+def test_plans_made_while_the_tables_were_empty_are_right_when_they_are_not(postgres, template):
+    """A connection that was open from the first day on: its generic plans were made without a row or a statistic."""
+    database = Database.copied(postgres, f"turnout_empty_{next(database_numbers)}", template)
+    watched = Watched(database)
+    rules = watched.rules
+    event = rules.event(capacity=3)
+    people = rules.people(2)
+
+    def everything(event, people):
+        answers = rules.register(event, *people)
+        rules.cancel(answers[0].ref, people[0])
+        rules.registration(answers[1].ref, people[1])
+        rules.mine(people[1])
+        rules.read(event)
+        rules.page(limit=5)
+        rules.page(category="social", limit=5)
+        rules.page(q="会議", limit=5)
+        rules.update(event, capacity=4)
+        rules.seen(str(new_id()), f"{new_id()}@example.com")
+
+    everything(event, people)
+    watched.assert_by_index(20)
+    sql_data.fill(database.owner_dsn, users=500, events=1000, most=20)
+    watched.plans.clear()
+    everything(event, rules.people(2))
+    watched.assert_by_index(20)
+    watched.connection.close()
+    database.drop()
+
+
+def test_the_watch_sees_a_sequential_scan_when_there_is_one(watched):
+    """The twin of all the above."""
+    watched.connection.execute("do $$ begin perform from turnout.events e where e.description = 'x'; end $$")
+    with pytest.raises(AssertionError):
+        watched.assert_by_index()
