@@ -104,8 +104,6 @@ enum guard_verdict parser_read_headers(struct http_exchange *exchange, const cha
     parser->data = &exchange->request;
 
     enum llhttp_errno result = llhttp_execute(parser, block, length);
-    if (result == HPE_INVALID_METHOD)
-        return GUARD_METHOD;
     bool has_body = facts->chunked || facts->content_length > 0;
     bool stopped_at_the_end =
         has_body ? result == HPE_OK && !exchange->message_done
@@ -113,7 +111,8 @@ enum guard_verdict parser_read_headers(struct http_exchange *exchange, const cha
     if (!exchange->headers_done || !stopped_at_the_end) {
         log_debug("parser refused what the guards let through", log_text("error", llhttp_errno_name(result)),
                   log_text("reason", parser->reason), log_text("request_id", exchange->request.request_id));
-        return GUARD_PARSER;
+        /* it knows fewer methods than there are tokens, and some only in other protocols */
+        return facts->method == HTTP_METHOD_OTHER ? GUARD_METHOD : GUARD_PARSER;
     }
     if (facts->content_length > body_limit(exchange))
         return GUARD_BODY_SIZE;

@@ -338,6 +338,19 @@ START_TEST(test_a_client_that_goes_away_leaves_the_handler_its_request)
 }
 END_TEST
 
+START_TEST(test_a_client_that_resets_its_connection_leaves_the_handler_its_request)
+{
+    int client = rig_connect(&rig);
+    rig_send_text(&rig, client,
+                  "POST /later HTTP/1.1\r\n" HOST "Content-Length: 4\r\nExpect: 100-continue\r\n" END "body");
+    ck_assert_uint_eq(waiting_count, 1);
+    close(client); /* with "100 Continue" unread, which makes it a reset */
+    rig_turn(&rig);
+    ck_assert_ptr_null(waiting[0]->connection);
+    answer_text(waiting[0], "to nobody");
+}
+END_TEST
+
 START_TEST(test_a_client_that_only_stops_sending_still_gets_its_answer)
 {
     struct buffer answer = {0};
@@ -439,6 +452,21 @@ START_TEST(test_a_refused_client_sees_why_though_it_goes_on_sending)
 }
 END_TEST
 
+START_TEST(test_a_refused_client_that_never_stops_sending_is_cut_off)
+{
+    int client = rig_connect(&rig);
+    ck_assert(rig_send_text(&rig, client, "GET /plain HTTP/1.1\n"));
+    char piece[4096] = {0};
+    size_t sent = 0;
+    while (rig_send(&rig, client, piece, sizeof piece)) {
+        sent += sizeof piece;
+        ck_assert_uint_lt(sent, 4 << 20);
+    }
+    ck_assert_uint_gt(sent, 1 << 19);
+    close(client);
+}
+END_TEST
+
 int main(void)
 {
     signal(SIGPIPE, SIG_DFL); /* a write to a client that has gone must not need this ignored */
@@ -458,11 +486,13 @@ int main(void)
     tcase_add_test(tcase, test_endless_zeros_of_a_chunk_size_come_to_an_end);
     tcase_add_test(tcase, test_a_hundred_requests_in_one_write_are_answered_in_order);
     tcase_add_test(tcase, test_a_client_that_goes_away_leaves_the_handler_its_request);
+    tcase_add_test(tcase, test_a_client_that_resets_its_connection_leaves_the_handler_its_request);
     tcase_add_test(tcase, test_a_client_that_only_stops_sending_still_gets_its_answer);
     tcase_add_test(tcase, test_a_client_that_sends_on_and_on_is_made_to_wait);
     tcase_add_test(tcase, test_a_slow_reader_gets_a_large_answer_whole);
     tcase_add_test(tcase, test_a_client_that_leaves_in_the_middle_of_an_answer_frees_it_once);
     tcase_add_test(tcase, test_a_refused_client_sees_why_though_it_goes_on_sending);
+    tcase_add_test(tcase, test_a_refused_client_that_never_stops_sending_is_cut_off);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);
