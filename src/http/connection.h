@@ -63,6 +63,7 @@ struct http_connection {
 };
 #define CONNECTION_MAGIC 0x434f4e4eU
 
+/* Takes over an accepted descriptor; `address` is what the log and handlers see as the client. */
 void connection_open(struct http_server *server, int descriptor, const char *address);
 /* Ends it now; a request that a handler still works on outlives it. */
 void connection_close(struct http_connection *connection);

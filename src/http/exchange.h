@@ -40,6 +40,7 @@ struct http_exchange {
     void *owner;
 };
 
+/* An exchange without a connection and without an id yet; `started_at` is when its first byte came. */
 struct http_exchange *exchange_create(struct http_server *server, const char *client_address, int64_t started_at);
 /* Copies the block and hangs method, target, headers and ids into the request, as far as the facts go. Without a block
  * (length 0) it gets an id only. */

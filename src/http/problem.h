@@ -51,6 +51,7 @@ struct problem_details {
     const char *headers; /* further header lines, each ended by CRLF */
 };
 
+/* The last part of the type, and the status that goes with it unless the details name another. */
 const char *problem_slug(enum problem problem);
 int problem_status(enum problem problem);
 

@@ -34,7 +34,9 @@ struct http_statistics {
     int64_t memory;    /* bytes of buffers and arenas of connections */
 };
 
+/* Accepts from the next turn of the loop on. */
 struct http_server *http_server_create(const struct http_server_options *options);
+/* Walks the connections to add up their memory: for reports, not for each request. */
 void http_server_statistics(const struct http_server *server, struct http_statistics *statistics);
 
 /* Accepts until nothing waits, closes the listeners, answers what comes on kept connections once more with
