@@ -66,7 +66,7 @@ bool pg_connection_send(struct pg_connection *connection, struct pg_entry *entry
 {
     OBJECT_CHECK(connection, PG_CONNECTION_MAGIC);
     INVARIANT(connection->state == PG_CONNECTION_READY);
-    if (connection->depth == 0 && !connection->broken)
+    if (connection->depth == 0 && !connection->reading && !connection->broken)
         look_for_the_end(connection);
     if (connection->broken)
         return false;

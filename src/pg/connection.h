@@ -86,6 +86,7 @@ struct pg_connection {
                               others */
 };
 
+/* Begins to connect; the next turn of the loop takes the first step. `rotation` says which address comes first. */
 struct pg_connection *pg_connection_open(const struct pg_connection_options *options,
                                          const struct pg_connection_owner *owner, void *context, unsigned int rotation);
 /* Sends an entry behind those in flight. false: the connection is lost before anything of the entry could be run; it is

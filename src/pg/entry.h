@@ -30,6 +30,7 @@ struct pg_entry {
 
 TAILQ_HEAD(pg_entries, pg_entry);
 
+/* Copies the query and its parameter texts. */
 struct pg_entry *pg_entry_create(const struct pg_query *query, uint64_t sequence, int64_t now);
 
 /* Calls `done` and frees the entry, which is in no list any more. `rows` goes to the callee (PG_STATUS_ROWS), `error`

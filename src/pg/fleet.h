@@ -32,6 +32,7 @@ struct pg_fleet {
     struct pg_outage outage;
 };
 
+/* Opens nothing yet. `options` are kept, `sweep` is the event that runs pg_fleet_sweep. */
 void pg_fleet_start(struct pg_fleet *fleet, const struct pg_pool_options *options,
                     const struct pg_connection_owner *owner, void *context, struct event *sweep);
 /* NULL: the next query has to wait. */

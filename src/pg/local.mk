@@ -11,8 +11,10 @@ dist_check_SCRIPTS += tests/unit/with_postgres.sh
 if HAVE_CHECK
 PG_TEST_SOURCES = tests/unit/pg_fixture.c tests/unit/pg_fixture.h
 PG_TEST_LIBS = $(PG_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
-check_PROGRAMS += tests/unit/test_pg_loss tests/unit/test_pg_migrate tests/unit/test_pg_pool tests/unit/test_pg_resolver
-TESTS += tests/unit/test_pg_loss tests/unit/test_pg_migrate tests/unit/test_pg_pool tests/unit/test_pg_resolver
+check_PROGRAMS += tests/unit/test_pg_loss tests/unit/test_pg_migrate tests/unit/test_pg_pool tests/unit/test_pg_resolver \
+  tests/unit/test_pg_truth
+TESTS += tests/unit/test_pg_loss tests/unit/test_pg_migrate tests/unit/test_pg_pool tests/unit/test_pg_resolver \
+  tests/unit/test_pg_truth
 tests_unit_test_pg_loss_SOURCES = tests/unit/test_pg_loss.c $(PG_TEST_SOURCES)
 tests_unit_test_pg_loss_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_pg_loss_LDADD = $(PG_TEST_LIBS)
@@ -25,4 +27,7 @@ tests_unit_test_pg_pool_LDADD = $(PG_TEST_LIBS)
 tests_unit_test_pg_resolver_SOURCES = tests/unit/test_pg_resolver.c $(PG_TEST_SOURCES)
 tests_unit_test_pg_resolver_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_pg_resolver_LDADD = $(PG_TEST_LIBS)
+tests_unit_test_pg_truth_SOURCES = tests/unit/test_pg_truth.c $(PG_TEST_SOURCES)
+tests_unit_test_pg_truth_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_pg_truth_LDADD = $(PG_TEST_LIBS)
 endif

@@ -18,6 +18,7 @@ enum pg_verdict {
     PG_VERDICT_STALE_PLAN,  /* its plan outlived a function's signature: the same, and the connection is replaced */
 };
 
+/* By SQLSTATE; PG_VERDICT_FAILED for all that are not in the table. */
 enum pg_verdict pg_verdict_of(const PGresult *error);
 /* Whether a query may be sent again after it; notes in the entry that it was. */
 bool pg_verdict_repeats(enum pg_verdict verdict, struct pg_entry *entry);
