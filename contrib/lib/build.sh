@@ -23,7 +23,7 @@ build_configure() {
 build_make() {
     local folder=$1
     shift
-    as_builder make -C "$folder" -j "$(nproc)" "$@"
+    as_builder make -C "$folder" -j "$(nproc)" --no-print-directory "$@"
 }
 
 # build_install FOLDER TARGET: both programs, the SQL and the sample configuration, side by side below TARGET, which the service
