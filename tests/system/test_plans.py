@@ -1,0 +1,111 @@
+"""Every statement that the server prepares, as its own code lists it, reads no big table from end to end on the demo data."""
+
+import json
+
+import psycopg
+import pytest
+
+import server
+from demo import load_demo
+from sql_harness import OWNER
+from test_rules_plans import Watched
+
+DAY = {"start_datetime": "2027-03-01T09:00:00Z", "end_datetime": "2027-03-01T17:00:00Z"}
+
+
+def statements():
+    """Name → (number of parameters, text), from turnoutd itself."""
+    if server.programs() is None:
+        return {}
+    lines = [line.split("\t") for line in server.run("turnoutd", "--print-statements").stdout.splitlines()]
+    return {name: (int(count), text) for name, count, text in lines}
+
+
+class DemoDatabase:
+    """What Watched needs of a database."""
+
+    def __init__(self, postgres, name):
+        self.postgres, self.name = postgres, name
+
+    def connect(self, user):
+        return psycopg.connect(self.postgres.dsn(self.name, user), autocommit=True)
+
+
+@pytest.fixture(scope="module")
+def watched(postgres, make_database):
+    """A connection of turnout_app on demo data that keeps the plans of what it runs, and ids to run it with."""
+    name = make_database()
+    load_demo(postgres.dsn(name, OWNER), users=2000, events_per_month=300, registrations_per_month=5000)
+    one = Watched(DemoDatabase(postgres, name))
+    yield one
+    one.connection.close()
+
+
+@pytest.fixture(scope="module")
+def samples(watched):
+    """For each statement, one or several lists of parameters that find real rows."""
+    def value(query):
+        return str(watched.connection.execute(query).fetchone()[0])
+    organizer = value("select user_id from turnout.event_organizers o join turnout.events e on e.id = o.event_id "
+                      "where e.status = 'published' limit 1")
+    event = value(f"select event_id from turnout.event_organizers o join turnout.events e on e.id = o.event_id "
+                  f"where e.status = 'published' and user_id = '{organizer}' limit 1")
+    draft = value("select id from turnout.events where status = 'draft' limit 1")
+    row = watched.connection.execute("select r.id, r.user_id from turnout.registrations r join turnout.events e on e.id = r.event_id "
+                                     "where r.status = 'registered' and e.status = 'published' limit 1").fetchone()
+    registration, person = str(row[0]), str(row[1])
+    who = ["plans", "0193b5f0-1c2d-7abc-8def-0123456789ab", organizer, "admin"]
+    new_id = "0193b5f0-1c2d-7abc-8def-0123456789ac"
+    lists = [[organizer, "organizer", category, status, None, None, q, "20", None, None]
+             for category in (None, "social") for status in (None, "completed", "draft") for q in (None, "会議", "town hall")]
+    return {
+        "user_seen": [["plans", "plans", "plans@example.com", "P", None, None, None, None, "true", None]] * 2,
+        "user_get": [[person, None]],
+        "events_list": lists + [[None, None, None, None, "2026-01-01T00:00:00Z", "2028-01-01T00:00:00Z", None, "20", "0", new_id]],
+        "event_get": [[None, None, event], [organizer, "organizer", draft]],
+        "event_create": [[*who, new_id, json.dumps({"title": "P", "timezone": "UTC", "venue": "x", "category": "social", "capacity": 5, **DAY})]],
+        "event_update": [[*who, event, None, json.dumps({"title": "Planned", "capacity": 900000})]],
+        "event_delete": [[*who, draft]],
+        "event_publish": [[*who, new_id]],
+        "register_many": [[new_id, new_id, "plans", person, None, event, person, resent] for resent in ("false", "true")],
+        "registration_cancel": [["plans", new_id, person, None, registration, resent] for resent in ("false", "true")],
+        "registration_get": [[person, None, registration]],
+        "registrations_mine": [[person, "20", None, None], [person, "20", "1795359586000000", new_id]],
+        "event_cancel": [[*who, event]],
+        "schema_version": [[]],
+        "complete_ended_events": [["500"]],
+        "prune_changes": [["3600000000 microseconds"]],
+        "prune_idempotency_keys": [["86400000000 microseconds"]],
+        "job_started": [["plans", "host"]],
+        "job_finished": [["1", "done", "5", None]],
+    }
+
+
+# Runs as the owner, once an hour, on the catalogue alone.
+OWNERS = {"ensure_partitions"}
+
+
+def test_there_is_a_sample_for_each_statement_that_the_code_prepares(samples):
+    listed = statements()
+    if not listed:
+        pytest.skip("TURNOUT_BIN does not say where turnoutd is")
+    assert set(listed) == set(samples) | OWNERS
+
+
+def literal(value):
+    return "null" if value is None else "'" + value.replace("'", "''") + "'"
+
+
+def test_no_statement_reads_a_big_table_from_end_to_end(watched, samples):
+    listed = statements()
+    if not listed:
+        pytest.skip("TURNOUT_BIN does not say where turnoutd is")
+    for name, runs in samples.items():
+        count, text = listed[name]
+        watched.connection.execute(f"prepare {name} as {text}")
+        for parameters in runs:
+            assert len(parameters) == count, name
+            arguments = ", ".join(literal(value) for value in parameters)
+            watched.plans.clear()
+            watched.connection.execute(f"execute {name}" + (f" ({arguments})" if arguments else ""))
+            watched.assert_by_index()
