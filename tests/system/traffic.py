@@ -1,0 +1,192 @@
+"""Clients that keep asking while a test does something to the server, and small helpers about processes.
+
+    with Traffic(turnout.port, 50, reader) as traffic:
+        turnout.kill("worker")
+        traffic.wait_for_answers(1000)
+    assert traffic.failures == []
+
+`reader(client, number, traffic)` is a coroutine that asks with `await traffic.ask(client, "GET", ...)` while `traffic.going`.
+"""
+
+import asyncio
+import collections
+import os
+import pathlib
+import resource
+import threading
+import time
+import uuid
+
+import psycopg.waiting
+
+from load import Client, ConnectionLost
+from sql_harness import wait_until
+
+# Longer runs: 10 means ten times the kills, clients' rounds and requests.
+SCALE = float(os.environ.get("TURNOUT_CRASH_SCALE", "1"))
+
+# Seconds after which a request that was not answered counts as failed.
+ANSWER_PATIENCE = 40
+
+
+def allow_descriptors(wanted=16384):
+    """Thousands of clients in one process need more descriptors than a shell allows by default."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
+    # psycopg's own choice is select(), which ends at descriptor 1023.
+    psycopg.waiting.wait = psycopg.waiting.wait_epoll
+
+
+class Traffic:
+    """`count` clients in a thread with a loop of its own; each runs script(client, number, traffic) until it ends."""
+
+    def __init__(self, address, count, script, client=Client):
+        self.address, self.count, self.script, self.client = address, count, script, client
+        self.going = True
+        self.statuses = collections.Counter()
+        self.answered = 0
+        # (time, what) of what a user would call a failed request: no answer, or a 5xx.
+        self.failures = []
+        # When a connection was lost with a request in flight.
+        self.lost = []
+        # Connections that nobody took: their request was never sent.
+        self.refused = 0
+        # Requests sent and not answered just now.
+        self.in_flight = 0
+        self.error = None
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        allow_descriptors()
+        self.thread.start()
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self.stop()
+
+    def stop(self):
+        """Lets every client end what it does."""
+        self.going = False
+        self.thread.join(120)
+        assert not self.thread.is_alive(), "the clients do not end"
+        if self.error is not None:
+            raise self.error
+
+    def _run(self):
+        try:
+            asyncio.run(self._clients())
+        except BaseException as error:  # pylint: disable=broad-except
+            self.error = error
+
+    async def _clients(self):
+        clients = [self.client(self.address) for _ in range(self.count)]
+        try:
+            await asyncio.gather(*(self.script(client, number, self) for number, client in enumerate(clients)))
+        finally:
+            for client in clients:
+                client.close()
+            await asyncio.sleep(0)
+
+    async def ask(self, client, method, path, data=None, **keywords):
+        """One request. None where it was not answered; that, and a 5xx, is noted as a failure unless nobody listened."""
+        try:
+            await client.connect()
+        except OSError:
+            self.refused += 1
+            return None
+        self.in_flight += 1
+        try:
+            answer = await asyncio.wait_for(client.request(method, path, data, **keywords), ANSWER_PATIENCE)
+        except ConnectionLost as lost:
+            client.close()
+            self.lost.append(time.monotonic())
+            self.failures.append((time.monotonic(), f"{method} {path}: {lost}"))
+            return None
+        except asyncio.TimeoutError:
+            client.close()
+            self.failures.append((time.monotonic(), f"{method} {path}: no answer within {ANSWER_PATIENCE} s"))
+            return None
+        finally:
+            self.in_flight -= 1
+        self.answered += 1
+        self.statuses[answer.status] += 1
+        if answer.status >= 500:
+            self.failures.append((time.monotonic(), f"{method} {path}: {answer.status} {answer.body[:200]}"))
+        return answer
+
+    def wait_for_answers(self, count, patience=60):
+        """Waits until so many more requests have been answered."""
+        enough = self.answered + count
+        wait_until(lambda: self.answered >= enough or not self.thread.is_alive(), f"{count} more answers", patience)
+        assert self.thread.is_alive() or self.answered >= enough, f"the clients have ended: {self.error!r}"
+
+    def failed_since(self, moment):
+        return [what for when, what in self.failures if when >= moment]
+
+
+def reading(paths):
+    """A script that reads these paths one after the other."""
+    async def script(client, number, traffic):
+        at = number
+        while traffic.going:
+            if await traffic.ask(client, "GET", paths[at % len(paths)]) is None:
+                await asyncio.sleep(0.01)
+            at += 1
+    return script
+
+
+# --- rows that tests begin with ---
+
+EVENT = """
+with made as (
+  insert into turnout.events (id, event_year, title, start_datetime, end_datetime, status, capacity, waitlist_enabled)
+  select %(id)s, extract(year from start_at at time zone 'UTC'), %(title)s, start_at, start_at + interval '2 hours',
+         %(status)s, %(capacity)s, %(waitlist)s
+  from (select now() + %(starts_in)s::interval as start_at) moment
+  returning id, capacity
+), organized as (
+  insert into turnout.event_organizers (event_id, user_id) select id, %(organizer)s from made
+)
+insert into turnout.event_seats (event_id, capacity) select id, capacity from made
+"""
+
+
+def add_user(connection, email, department=None):
+    """A person who has not signed in yet; their first token finds this row by the address."""
+    person = uuid.uuid4()
+    connection.execute("insert into turnout.users (id, email, name, department) values (%s, %s, %s, %s)",
+                       (person, email, email.split("@")[0], department))
+    return person
+
+
+def add_event(connection, capacity, title="An event", status="published", starts_in="30 days", waitlist=True):
+    """An event, by SQL; answers its id as text. `connection`: a psycopg connection of the owner or superuser."""
+    row = connection.execute("select id from turnout.users where email = 'organizer@example.com'").fetchone()
+    organizer = row[0] if row else add_user(connection, "organizer@example.com")
+    event = str(uuid.uuid4())
+    connection.execute(EVENT, {"id": event, "title": title, "capacity": capacity, "status": status, "waitlist": waitlist,
+                               "starts_in": starts_in, "organizer": organizer})
+    return event
+
+
+# --- processes ---
+
+def is_alive(pid):
+    """False for a zombie, too."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def pids(turnout, role=None):
+    return [process["pid"] for process in turnout.processes(role) if process["pid"]]
+
+
+def wait_replaced(turnout, role, pid, patience=20):
+    """Waits until `pid` is gone from the table and everybody of the role serves; answers the pids."""
+    def all_ready():
+        rows = turnout.processes(role)
+        return all(row["state"] == "ready" and row["pid"] != pid for row in rows) and [row["pid"] for row in rows]
+    return wait_until(all_ready, f"another {role} serves in place of {pid}", patience)
