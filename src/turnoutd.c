@@ -43,7 +43,8 @@ static void print_statements(void)
         printf("%s\t%d\t%s\n", (*statement)->name, (*statement)->parameter_count, (*statement)->sql);
 }
 
-/* The check loads OpenSSL and libpq, which must not start before the fork: it runs in a child. Returns its exit status. */
+/* The check loads OpenSSL and libpq, which must not start before the fork: it runs in a child. Returns its exit status.
+ */
 static int check_apart(const struct configuration *configuration, const char *path)
 {
     fflush(stdout);

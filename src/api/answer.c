@@ -1,4 +1,5 @@
-/* answer: outcomes of the rules become HTTP answers by one table. Worker process; it may read the result and answer the request. */
+/* answer: outcomes of the rules become HTTP answers by one table. Worker process; it may read the result and answer the
+ * request. */
 #include "api/answer.h"
 
 #include <jansson.h>
@@ -7,7 +8,7 @@
 
 #include "base/log.h"
 
-enum column { COLUMN_OUTCOME, COLUMN_BODY, COLUMN_ETAG, COLUMN_REF };
+enum { COLUMN_OUTCOME, COLUMN_BODY, COLUMN_ETAG, COLUMN_REF };
 
 /* Seconds for Retry-After. */
 #define RETRY_DATABASE 2
@@ -78,8 +79,9 @@ bool answer_matches(const char *if_none_match, const char *etag)
 static const char *header_lines(struct http_request *request, const char *etag, const char *location, const char *more)
 {
     return arena_printf(request->arena, "%s%s%s%s%s%s%s", etag == NULL ? "" : "ETag: \"", etag == NULL ? "" : etag,
-                        etag == NULL ? "" : "\"\r\n", location == NULL ? "" : "Location: ",
-                        location == NULL ? "" : location, location == NULL ? "" : "\r\n", more == NULL ? "" : more);
+                        etag == NULL ? "" : "\"\r\n",
+                        location == NULL ? "" : "Location: ", location == NULL ? "" : location,
+                        location == NULL ? "" : "\r\n", more == NULL ? "" : more);
 }
 
 static bool is_not_modified(const struct http_request *request, const char *etag)
@@ -144,7 +146,7 @@ static void refuse(struct http_request *request, const struct outcome *outcome, 
     problem_respond(request, outcome->problem, &details);
 }
 
-static const char *value_or_null(struct http_request *request, const PGresult *result, enum column column)
+static const char *value_or_null(struct http_request *request, const PGresult *result, int column)
 {
     return PQgetisnull(result, 0, column) ? NULL : arena_strdup(request->arena, PQgetvalue(result, 0, column));
 }
@@ -174,7 +176,8 @@ void answer_row(struct http_request *request, const struct pg_answer *answer, co
     const char *location = NULL;
     if (outcome->status == 201 && style->location != NULL && reference != NULL)
         location = arena_printf(request->arena, "%s%s", style->location, reference);
-    struct http_response response = {.status = outcome->status, .headers = header_lines(request, etag, location, style->headers)};
+    struct http_response response = {.status = outcome->status,
+                                     .headers = header_lines(request, etag, location, style->headers)};
     if (style->conditional && is_not_modified(request, etag)) {
         response.status = 304;
     } else if (outcome->status != 204) {

@@ -1,4 +1,5 @@
-/* answer: from the row that a function of sql/rules returns to the HTTP answer, by one table of outcomes. Worker process. */
+/* answer: from the row that a function of sql/rules returns to the HTTP answer, by one table of outcomes. Worker
+ * process. */
 #ifndef API_ANSWER_H
 #define API_ANSWER_H
 

@@ -11,7 +11,8 @@
 #include "identity/memo.h"
 #include "pg/pool.h"
 
-/* Boot lifetime; one per worker. Reads and writes never share a connection: a write that waits would hold up reads behind it. */
+/* Boot lifetime; one per worker. Reads and writes never share a connection: a write that waits would hold up reads
+ * behind it. */
 struct api {
     struct event_base *base;
     const struct configuration *configuration;

@@ -1,5 +1,6 @@
-/* caller: who asks. Worker process; it may read the token, the worker's memo of tokens, and call turnout.user_seen. A token that was
- * verified a moment ago costs a hash; a new one a signature and one statement, which makes the user where there is none. */
+/* caller: who asks. Worker process; it may read the token, the worker's memo of tokens, and call turnout.user_seen. A
+ * token that was verified a moment ago costs a hash; a new one a signature and one statement, which makes the user
+ * where there is none. */
 #include "api/caller.h"
 
 #include <string.h>
@@ -28,8 +29,8 @@ struct call {
 
 static void refuse_token(struct http_request *request, const char *detail)
 {
-    struct problem_details details = {.detail = detail,
-                                      .headers = "WWW-Authenticate: Bearer realm=\"turnout\", error=\"invalid_token\"\r\n"};
+    struct problem_details details = {
+        .detail = detail, .headers = "WWW-Authenticate: Bearer realm=\"turnout\", error=\"invalid_token\"\r\n"};
     problem_respond(request, PROBLEM_UNAUTHORIZED, &details);
 }
 
@@ -127,8 +128,8 @@ void caller_identify(struct http_request *request, enum caller_need need, caller
     struct token_policy policy = {.issuer = api->configuration->jwt_issuer,
                                   .audience = api->configuration->jwt_audience,
                                   .leeway = api->configuration->jwt_leeway};
-    enum token_result result = token_verify(api->keys, &policy, call->token, call->token_length, now, request->arena,
-                                            &call->claims);
+    enum token_result result =
+        token_verify(api->keys, &policy, call->token, call->token_length, now, request->arena, &call->claims);
     if (result != TOKEN_OK) {
         refuse_token(request, token_result_text(result));
         return;

@@ -1,4 +1,5 @@
-/* caller: who asks. Reads the bearer token, remembers it for a while, and makes the user at first sight. Worker process. */
+/* caller: who asks. Reads the bearer token, remembers it for a while, and makes the user at first sight. Worker
+ * process. */
 #ifndef API_CALLER_H
 #define API_CALLER_H
 
@@ -7,7 +8,8 @@
 /* Texts live as long as the request. */
 struct caller {
     const char *user_id; /* NULL: a caller without a token */
-    const char *role;    /* the token's role where it is trusted; NULL: PostgreSQL takes the users table's in the same transaction */
+    const char *role;    /* the token's role where it is trusted; NULL: PostgreSQL takes the users table's in the same
+                            transaction */
 };
 
 enum caller_need {
@@ -17,10 +19,12 @@ enum caller_need {
 
 typedef void caller_continue(struct http_request *request, const struct caller *caller);
 
-/* Identifies the caller and goes on with `next`, at once or after a look into PostgreSQL; or answers 401, 403 or 503. */
+/* Identifies the caller and goes on with `next`, at once or after a look into PostgreSQL; or answers 401, 403 or 503.
+ */
 void caller_identify(struct http_request *request, enum caller_need need, caller_continue *next);
 
-/* Cache-Control and Vary for what everybody may see: shared caches may keep what came without a token. Ended by CRLF. */
+/* Cache-Control and Vary for what everybody may see: shared caches may keep what came without a token. Ended by CRLF.
+ */
 const char *caller_cache_control(const struct http_request *request);
 
 #endif

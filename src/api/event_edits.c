@@ -1,4 +1,5 @@
-/* event_edits: creating, editing, deleting, publishing and cancelling events. Worker process; every rule stands in SQL. */
+/* event_edits: creating, editing, deleting, publishing and cancelling events. Worker process; every rule stands in SQL.
+ */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,8 +58,8 @@ void events_create(struct http_request *request)
     caller_identify(request, CALLER_USER, create_as);
 }
 
-/* The version part of the one strong tag in If-Match ("version.registered.waitlisted", with or without the suffix of a coding), or "*", which
- * gives NULL. false: answered. */
+/* The version part of the one strong tag in If-Match ("version.registered.waitlisted", with or without the suffix of a
+ * coding), or "*", which gives NULL. false: answered. */
 static bool read_if_match(struct http_request *request, const char **version)
 {
     const char *header = http_request_header(request, "if-match");
@@ -72,8 +73,9 @@ static bool read_if_match(struct http_request *request, const char **version)
     size_t length = strlen(header);
     if (length < 3 || header[0] != '"' || header[length - 1] != '"' || strchr(header + 1, '"') != header + length - 1) {
         bool weak = strncmp(header, "W/", 2) == 0;
-        struct problem_details details = {.detail = weak ? "A weak tag never matches: send the ETag as it was given."
-                                                         : "Send If-Match with the one ETag that you were given, or *."};
+        struct problem_details details = {.detail = weak
+                                                        ? "A weak tag never matches: send the ETag as it was given."
+                                                        : "Send If-Match with the one ETag that you were given, or *."};
         problem_respond(request, weak ? PROBLEM_VERSION_CONFLICT : PROBLEM_BAD_REQUEST, &details);
         return false;
     }

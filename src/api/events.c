@@ -41,8 +41,7 @@ static void on_list(void *context, const struct pg_answer *answer)
                                             request->context, &length, &link);
     PQclear(answer->result);
     const char *etag = arena_printf(request->arena, "%016llx", (unsigned long long)XXH3_64bits(body, length));
-    answer_json(request, body, length, etag,
-                arena_printf(request->arena, "%s%s", caller_cache_control(request), link));
+    answer_json(request, body, length, etag, arena_printf(request->arena, "%s%s", caller_cache_control(request), link));
 }
 
 static void list_as(struct http_request *request, const struct caller *caller)
@@ -55,14 +54,14 @@ static void list_as(struct http_request *request, const struct caller *caller)
     if (!parameters_page(request, scope, &page))
         return;
     request->context = (void *)(uintptr_t)scope;
-    struct pg_query query = {
-        .statement = &statement_events_list,
-        .parameters = {caller->user_id, caller->role, parameters_get(request, "category"),
-                       parameters_get(request, "status"), parameters_get(request, "from"),
-                       parameters_get(request, "to"), parameters_get(request, "q"), page.limit, page.place, page.id},
-        .retry = PG_RETRY_READ,
-        .done = on_list,
-        .context = request};
+    struct pg_query query = {.statement = &statement_events_list,
+                             .parameters = {caller->user_id, caller->role, parameters_get(request, "category"),
+                                            parameters_get(request, "status"), parameters_get(request, "from"),
+                                            parameters_get(request, "to"), parameters_get(request, "q"), page.limit,
+                                            page.place, page.id},
+                             .retry = PG_RETRY_READ,
+                             .done = on_list,
+                             .context = request};
     pg_pool_submit(api_get()->read, &query);
 }
 

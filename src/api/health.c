@@ -1,4 +1,5 @@
-/* health: /healthz (this process answers) and /readyz (it can do its work), on the internal listener only. Worker process. */
+/* health: /healthz (this process answers) and /readyz (it can do its work), on the internal listener only. Worker
+ * process. */
 #include <string.h>
 
 #include "api/answer.h"
@@ -74,7 +75,8 @@ static void on_version(void *context, const struct pg_answer *answer)
                                          (long long)version, api_get()->schema_expected));
 }
 
-/* A database that is known to be away is reported at once: who asks wants to know now, not after the time-out of a pool. */
+/* A database that is known to be away is reported at once: who asks wants to know now, not after the time-out of a
+ * pool. */
 void health_ready(struct http_request *request)
 {
     const char *away = unreachable(request, api_get()->read, "reading");

@@ -22,6 +22,7 @@ void openapi_read(struct http_request *request)
     if (!parameters_check(request, (const char *const[]){NULL}))
         return;
     size_t length = (size_t)(openapi_document_end - openapi_document);
-    const char *etag = arena_printf(request->arena, "%016llx", (unsigned long long)XXH3_64bits(openapi_document, length));
+    const char *etag =
+        arena_printf(request->arena, "%016llx", (unsigned long long)XXH3_64bits(openapi_document, length));
     answer_json(request, openapi_document, length, etag, "Cache-Control: public, max-age=300\r\n");
 }

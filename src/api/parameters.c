@@ -106,9 +106,8 @@ bool parameters_next(const PGresult *result, int place_column, int id_column, st
            uuid_parse(PQgetvalue(result, 0, id_column), (size_t)PQgetlength(result, 0, id_column), next->id);
 }
 
-const char *parameters_page_body(struct http_request *request, const char *name, const char *array,
-                                 size_t array_length, const struct cursor *next, const char *scope, size_t *length,
-                                 const char **headers)
+const char *parameters_page_body(struct http_request *request, const char *name, const char *array, size_t array_length,
+                                 const struct cursor *next, const char *scope, size_t *length, const char **headers)
 {
     char cursor[CURSOR_TEXT_MAX];
     char head[64];

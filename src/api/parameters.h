@@ -18,7 +18,8 @@ bool parameters_check(struct http_request *request, const char *const *known) MU
 /* The value, or NULL. */
 const char *parameters_get(const struct http_request *request, const char *name);
 
-/* A page: its limit as text for PostgreSQL and, where a cursor was sent, the place behind which it begins (else NULL). */
+/* A page: its limit as text for PostgreSQL and, where a cursor was sent, the place behind which it begins (else NULL).
+ */
 struct page {
     const char *limit;
     const char *place;
@@ -33,10 +34,9 @@ const char *parameters_path_id(struct http_request *request) MUST_CHECK;
 /* Reads the place of the next page from row 0. false: there is none. */
 bool parameters_next(const PGresult *result, int place_column, int id_column, struct cursor *next) MUST_CHECK;
 
-/* The page's body {"NAME":ARRAY,"next_cursor":...} in arena memory, and Link with rel="next" in `*headers` where there is a next page. `next`
- * NULL: this was the last one. */
-const char *parameters_page_body(struct http_request *request, const char *name, const char *array,
-                                 size_t array_length, const struct cursor *next, const char *scope, size_t *length,
-                                 const char **headers);
+/* The page's body {"NAME":ARRAY,"next_cursor":...} in arena memory, and Link with rel="next" in `*headers` where there
+ * is a next page. `next` NULL: this was the last one. */
+const char *parameters_page_body(struct http_request *request, const char *name, const char *array, size_t array_length,
+                                 const struct cursor *next, const char *scope, size_t *length, const char **headers);
 
 #endif

@@ -1,5 +1,6 @@
-/* registrations: registering, one's own registrations, cancelling. Worker process; the decision table stands in SQL. Registering and
- * cancelling carry ids of ours, so that a lost connection is resolved exactly: the same call again finds what the first one did. */
+/* registrations: registering, one's own registrations, cancelling. Worker process; the decision table stands in SQL.
+ * Registering and cancelling carry ids of ours, so that a lost connection is resolved exactly: the same call again
+ * finds what the first one did. */
 #include <string.h>
 
 #include "api/caller.h"

@@ -1,5 +1,5 @@
-/* resources: the handlers of the route table, one file per resource. Worker process. Each answers its request exactly once, now or when
- * PostgreSQL has answered. */
+/* resources: the handlers of the route table, one file per resource. Worker process. Each answers its request exactly
+ * once, now or when PostgreSQL has answered. */
 #ifndef API_RESOURCES_H
 #define API_RESOURCES_H
 

@@ -1,39 +1,39 @@
-/* statements: every statement that the server prepares, in one table. Worker and scheduler; turnoutd prints it for the tests of plans. */
+/* statements: every statement that the server prepares, in one table. Worker and scheduler; turnoutd prints it for the
+ * tests of plans. */
 #ifndef API_STATEMENTS_H
 #define API_STATEMENTS_H
 
 #include "pg/pool.h"
 
 /* STATEMENT(name, parameters, sql). The name is the function's in turnout, too. */
-#define STATEMENT_LIST(STATEMENT)                                                                                      \
-    STATEMENT(user_seen, 10,                                                                                           \
-              "select outcome, body, role, ref from turnout.user_seen($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")       \
-    STATEMENT(user_get, 2, "select outcome, body, etag, ref from turnout.user_get($1, $2)")                            \
-    STATEMENT(events_list, 10,                                                                                         \
-              "select outcome, body, next_start, next_id "                                                             \
-              "from turnout.events_list($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")                                     \
-    STATEMENT(event_get, 3, "select outcome, body, etag, ref from turnout.event_get($1, $2, $3)")                      \
-    STATEMENT(event_create, 6,                                                                                         \
-              "select outcome, body, etag, ref from turnout.event_create($1, $2, $3, $4, $5, $6)")                     \
-    STATEMENT(event_update, 7,                                                                                         \
-              "select outcome, body, etag, ref from turnout.event_update($1, $2, $3, $4, $5, $6, $7)")                 \
-    STATEMENT(event_delete, 5, "select outcome, body, etag, ref from turnout.event_delete($1, $2, $3, $4, $5)")        \
-    STATEMENT(event_publish, 5, "select outcome, body, etag, ref from turnout.event_publish($1, $2, $3, $4, $5)")      \
-    STATEMENT(event_cancel, 5, "select outcome, body, etag, ref from turnout.event_cancel($1, $2, $3, $4, $5)")        \
-    STATEMENT(register_many, 8,                                                                                        \
-              "select outcome, body, etag, ref from turnout.register_many(array[$1]::uuid[], array[$2]::uuid[], "      \
-              "array[$3]::text[], array[$4]::uuid[], array[$5]::text[], array[$6]::uuid[], array[$7]::uuid[], $8)")    \
-    STATEMENT(registration_cancel, 6,                                                                                  \
-              "select outcome, body, etag, ref from turnout.registration_cancel($1, $2, $3, $4, $5, $6)")              \
-    STATEMENT(registration_get, 3, "select outcome, body, etag, ref from turnout.registration_get($1, $2, $3)")        \
-    STATEMENT(registrations_mine, 4,                                                                                   \
-              "select outcome, body, next_at, next_id from turnout.registrations_mine($1, $2, $3, $4)")                \
-    STATEMENT(schema_version, 0, "select turnout.schema_version()")                                                    \
-    STATEMENT(complete_ended_events, 1, "select turnout.complete_ended_events($1)")                                    \
-    STATEMENT(prune_changes, 1, "select turnout.prune_changes($1)")                                                    \
-    STATEMENT(prune_idempotency_keys, 1, "select turnout.prune_idempotency_keys($1)")                                  \
-    STATEMENT(ensure_partitions, 1, "select turnout.ensure_partitions($1)")                                            \
-    STATEMENT(job_started, 2, "select turnout.job_started($1, $2)")                                                    \
+#define STATEMENT_LIST(STATEMENT)                                                                                   \
+    STATEMENT(user_seen, 10,                                                                                        \
+              "select outcome, body, role, ref from turnout.user_seen($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")    \
+    STATEMENT(user_get, 2, "select outcome, body, etag, ref from turnout.user_get($1, $2)")                         \
+    STATEMENT(events_list, 10,                                                                                      \
+              "select outcome, body, next_start, next_id "                                                          \
+              "from turnout.events_list($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")                                  \
+    STATEMENT(event_get, 3, "select outcome, body, etag, ref from turnout.event_get($1, $2, $3)")                   \
+    STATEMENT(event_create, 6, "select outcome, body, etag, ref from turnout.event_create($1, $2, $3, $4, $5, $6)") \
+    STATEMENT(event_update, 7,                                                                                      \
+              "select outcome, body, etag, ref from turnout.event_update($1, $2, $3, $4, $5, $6, $7)")              \
+    STATEMENT(event_delete, 5, "select outcome, body, etag, ref from turnout.event_delete($1, $2, $3, $4, $5)")     \
+    STATEMENT(event_publish, 5, "select outcome, body, etag, ref from turnout.event_publish($1, $2, $3, $4, $5)")   \
+    STATEMENT(event_cancel, 5, "select outcome, body, etag, ref from turnout.event_cancel($1, $2, $3, $4, $5)")     \
+    STATEMENT(register_many, 8,                                                                                     \
+              "select outcome, body, etag, ref from turnout.register_many(array[$1]::uuid[], array[$2]::uuid[], "   \
+              "array[$3]::text[], array[$4]::uuid[], array[$5]::text[], array[$6]::uuid[], array[$7]::uuid[], $8)") \
+    STATEMENT(registration_cancel, 6,                                                                               \
+              "select outcome, body, etag, ref from turnout.registration_cancel($1, $2, $3, $4, $5, $6)")           \
+    STATEMENT(registration_get, 3, "select outcome, body, etag, ref from turnout.registration_get($1, $2, $3)")     \
+    STATEMENT(registrations_mine, 4,                                                                                \
+              "select outcome, body, next_at, next_id from turnout.registrations_mine($1, $2, $3, $4)")             \
+    STATEMENT(schema_version, 0, "select turnout.schema_version()")                                                 \
+    STATEMENT(complete_ended_events, 1, "select turnout.complete_ended_events($1)")                                 \
+    STATEMENT(prune_changes, 1, "select turnout.prune_changes($1)")                                                 \
+    STATEMENT(prune_idempotency_keys, 1, "select turnout.prune_idempotency_keys($1)")                               \
+    STATEMENT(ensure_partitions, 1, "select turnout.ensure_partitions($1)")                                         \
+    STATEMENT(job_started, 2, "select turnout.job_started($1, $2)")                                                 \
     STATEMENT(job_finished, 4, "select turnout.job_finished($1, $2, $3, $4)")
 
 #define STATEMENT_EXTERN(name, parameters, sql) extern const struct pg_statement statement_##name;

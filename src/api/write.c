@@ -9,8 +9,8 @@
 #include "base/uuid.h"
 
 #define WRITE_MAGIC 0x57524954U
-/* Microseconds: a seats row is held for one commit, a few milliseconds. The wait doubles up to the most, with half of it random, so that
- * those who wait for the same row do not meet again. */
+/* Microseconds: a seats row is held for one commit, a few milliseconds. The wait doubles up to the most, with half of
+ * it random, so that those who wait for the same row do not meet again. */
 #define BUSY_WAIT_FIRST INT64_C(1000)
 #define BUSY_WAIT_MOST INT64_C(64000)
 
@@ -47,7 +47,8 @@ static void try_again_later(struct write *write)
         wait = BUSY_WAIT_MOST;
     wait = wait / 2 + (int64_t)((uint64_t)random() % (uint64_t)wait) / 2;
     write->attempts++;
-    /* The row may be held by our own first try, whose connection was lost: from now on the rule looks for what it did. */
+    /* The row may be held by our own first try, whose connection was lost: from now on the rule looks for what it did.
+     */
     if (write->query.retry == PG_RETRY_RESEND)
         write->query.parameters[write->query.resent_parameter] = "true";
     if (write->timer == NULL)

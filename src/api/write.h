@@ -1,5 +1,5 @@
-/* write: sends a writing statement, and again where the rule says `busy`: the seats row is held by somebody else. No statement of a
- * worker waits for a seats row, as it would hold up all behind it on its connection. Worker process. */
+/* write: sends a writing statement, and again where the rule says `busy`: the seats row is held by somebody else. No
+ * statement of a worker waits for a seats row, as it would hold up all behind it on its connection. Worker process. */
 #ifndef API_WRITE_H
 #define API_WRITE_H
 
@@ -19,7 +19,8 @@ struct write {
     int attempts;
 };
 
-/* A new write with a new action id. Its request id and action id stand at parameters 0 and 1, where most functions take them. */
+/* A new write with a new action id. Its request id and action id stand at parameters 0 and 1, where most functions take
+ * them. */
 struct write *write_start(struct http_request *request, const struct pg_statement *statement);
 /* Sends it, and answers the request when it is decided. */
 void write_send(struct write *write);

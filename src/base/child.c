@@ -1,5 +1,5 @@
-/* child: what every process that the master forks does alike. Worker, scheduler. It may touch its own channel and signals, nothing
- * else of the master. Signals are read from a signalfd; the two handlers here only end the process. */
+/* child: what every process that the master forks does alike. Worker, scheduler. It may touch its own channel and
+ * signals, nothing else of the master. Signals are read from a signalfd; the two handlers here only end the process. */
 #include "base/child.h"
 
 #include <errno.h>
@@ -17,8 +17,8 @@
 #include "base/log.h"
 
 #define CHILD_MAGIC 0x4348494cU
-/* The master is gone: requests in flight get this long (microseconds); then SIGALRM ends even a process whose loop hangs. Together
- * they keep the promise that all children are gone within a second. */
+/* The master is gone: requests in flight get this long (microseconds); then SIGALRM ends even a process whose loop
+ * hangs. Together they keep the promise that all children are gone within a second. */
 #define ORPHAN_DRAIN 400000
 #define ORPHAN_END 700000
 
@@ -64,7 +64,8 @@ static void on_master_death(int number)
 static void on_crash(int number)
 {
     char line[512];
-    int length = snprintf(line, sizeof line, "level=error pid=%d message=\"crashed\" signal=%d activity=\"%s\" request_id=\"%s\"\n",
+    int length = snprintf(line, sizeof line,
+                          "level=error pid=%d message=\"crashed\" signal=%d activity=\"%s\" request_id=\"%s\"\n",
                           (int)getpid(), number, activity.what == NULL ? "idle" : activity.what,
                           activity.request_id == NULL ? "" : activity.request_id);
     ssize_t written = write(STDERR_FILENO, line, (size_t)length);

@@ -1,5 +1,5 @@
-/* child: what every process that the master forks does alike: its loop, its channel to the master, pings, stopping, and dying with
- * the master. Worker, scheduler; the kinds of message are the master's, too. */
+/* child: what every process that the master forks does alike: its loop, its channel to the master, pings, stopping, and
+ * dying with the master. Worker, scheduler; the kinds of message are the master's, too. */
 #ifndef BASE_CHILD_H
 #define BASE_CHILD_H
 
@@ -36,13 +36,15 @@ struct child_report {
     int64_t connections, accepted, requests, in_flight; /* HTTP */
     int64_t memory_http;                                /* bytes of connections and requests */
     int64_t memory_allocated, memory_resident;          /* bytes, as the allocator and the kernel see them */
-    int64_t loop_lag;                                   /* microseconds that the loop was late, most since the last report */
-    int64_t db_share;                                   /* the share that it knows */
+    int64_t loop_lag; /* microseconds that the loop was late, most since the last report */
+    int64_t db_share; /* the share that it knows */
     int64_t pool_count;
     struct child_pool_report pools[CHILD_POOLS_MAX];
 };
 
+/* Appends the report to a message. */
 void child_report_put(struct message_writer *writer, const struct child_report *report);
+/* Reads what child_report_put appended. false: cut short or of another form; `report` is then not whole. */
 bool child_report_get(struct message_reader *reader, struct child_report *report) MUST_CHECK;
 
 /* What the process brings. Called from the loop; none may be NULL. */
@@ -80,7 +82,8 @@ int child_run(struct child *child, const struct child_callbacks *callbacks);
 /* Ends the loop. */
 void child_exit(struct child *child, enum exit_status status);
 
-/* Names what the process is doing, for the line that a crash leaves. Both must stay readable until the next call; NULL: nothing. */
+/* Names what the process is doing, for the line that a crash leaves. Both must stay readable until the next call; NULL:
+ * nothing. */
 void child_set_activity(const char *what, const char *request_id);
 
 #endif

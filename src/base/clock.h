@@ -15,6 +15,7 @@ const char *clock_http_date(void);
 /* "2026-11-22T14:08:51.123456Z" of a realtime in microseconds, into `text` (at least 28 bytes). */
 void clock_rfc3339(int64_t realtime, char text[28]);
 
+/* For libevent; a negative duration is none. */
 struct timeval clock_timeval(int64_t microseconds);
 
 #endif

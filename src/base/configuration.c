@@ -1,5 +1,5 @@
-/* configuration: reads the file by the table of options. inih reads the form, option.c the values; this file counts lines, so that
- * an error names its place, and checks the values against each other. Master and turnoutctl. */
+/* configuration: reads the file by the table of options. inih reads the form, option.c the values; this file counts
+ * lines, so that an error names its place, and checks the values against each other. Master and turnoutctl. */
 #include "base/configuration.h"
 
 #include <errno.h>
@@ -131,8 +131,9 @@ static bool check_together(const struct whole *whole, char *error, size_t error_
     const struct configuration *values = &whole->values;
     int64_t minimum = configuration_db_minimum(values->workers);
     if (values->db_connections != 0 && values->db_connections < minimum) {
-        snprintf(error, error_size, "%s: db_connections: expected at least %" PRId64 " for %" PRId64
-                                    " workers (2 per worker + 5), not %" PRId64,
+        snprintf(error, error_size,
+                 "%s: db_connections: expected at least %" PRId64 " for %" PRId64
+                 " workers (2 per worker + 5), not %" PRId64,
                  origin_of(whole, "db_connections"), minimum, values->workers, values->db_connections);
         return false;
     }
@@ -142,8 +143,8 @@ static bool check_together(const struct whole *whole, char *error, size_t error_
         return false;
     }
     if (values->request_line_size > values->header_size) {
-        snprintf(error, error_size, "%s: request_line_size: expected at most header_size, which is %" PRId64
-                                    ", not %" PRId64,
+        snprintf(error, error_size,
+                 "%s: request_line_size: expected at most header_size, which is %" PRId64 ", not %" PRId64,
                  origin_of(whole, "request_line_size"), values->header_size, values->request_line_size);
         return false;
     }
@@ -206,8 +207,7 @@ void configuration_each(const struct configuration *configuration, configuration
     for (const struct option *option = option_table(); option->name != NULL; option++) {
         char value[4096];
         option_show(option, configuration, value, sizeof value);
-        row(context, option->name, value, option->preset == NULL ? "" : option->preset,
-            origin_of(whole, option->name));
+        row(context, option->name, value, option->preset == NULL ? "" : option->preset, origin_of(whole, option->name));
     }
 }
 

@@ -40,7 +40,7 @@ struct configuration {
     const char *database_password_file;
     const char *database_owner; /* of turnout_owner: migrations and partitions */
     const char *database_owner_password_file;
-    int64_t db_connections; /* per host, over all processes; 0: 2 per worker + 5 */
+    int64_t db_connections;     /* per host, over all processes; 0: 2 per worker + 5 */
     int64_t db_connections_min; /* kept open per pool */
     int64_t db_connect_timeout;
     int64_t db_acquire_timeout;
@@ -69,8 +69,8 @@ struct configuration {
     bool access_log;
 };
 
-/* Reads `path` (NULL: defaults only) over the defaults, then checks values against each other. Returns NULL and one line in
- * `error` ("file:line: ...") on an unknown key, a bad value, or a file that cannot be read. */
+/* Reads `path` (NULL: defaults only) over the defaults, then checks values against each other. Returns NULL and one
+ * line in `error` ("file:line: ...") on an unknown key, a bad value, or a file that cannot be read. */
 struct configuration *configuration_read(const char *path, char *error, size_t error_size) MUST_CHECK;
 void configuration_free(struct configuration *configuration);
 
@@ -84,7 +84,8 @@ typedef void configuration_row(void *context, const char *name, const char *valu
                                const char *origin);
 void configuration_each(const struct configuration *configuration, configuration_row *row, void *context);
 
-/* Connections to PostgreSQL that this host may open with `workers` workers, the least that they need, and one worker's share. */
+/* Connections to PostgreSQL that this host may open with `workers` workers, the least that they need, and one worker's
+ * share. */
 int64_t configuration_db_connections(const struct configuration *configuration, int64_t workers);
 int64_t configuration_db_minimum(int64_t workers);
 int64_t configuration_db_share(const struct configuration *configuration, int64_t workers);

@@ -19,35 +19,39 @@ struct log_field {
     int64_t integer;
 };
 
-#define log_text(name, value)                                                                                          \
-    (struct log_field)                                                                                                 \
-    {                                                                                                                  \
-        .key = (name), .type = LOG_FIELD_TEXT, .text = (value)                                                         \
+#define log_text(name, value)                                  \
+    (struct log_field)                                         \
+    {                                                          \
+        .key = (name), .type = LOG_FIELD_TEXT, .text = (value) \
     }
-#define log_int(name, value)                                                                                           \
-    (struct log_field)                                                                                                 \
-    {                                                                                                                  \
-        .key = (name), .type = LOG_FIELD_INTEGER, .integer = (int64_t)(value)                                          \
+#define log_int(name, value)                                                  \
+    (struct log_field)                                                        \
+    {                                                                         \
+        .key = (name), .type = LOG_FIELD_INTEGER, .integer = (int64_t)(value) \
     }
 
 /* Sets how records look from now on. Defaults: info, logfmt. */
 void log_configure(enum log_level level, enum log_format format);
+/* Changes the least level that is written. */
 void log_set_level(enum log_level level);
+/* The least level that is written. */
 enum log_level log_current_level(void);
 
 /* Names the process in each record ("master", "worker", ...); `slot` below 0 is left out. `role` must be a literal. */
 void log_set_process(const char *role, int slot);
 
+/* "debug", "info", "warning" or "error". */
 bool log_level_parse(const char *name, enum log_level *level) MUST_CHECK;
+/* The same, back; static. */
 const char *log_level_name(enum log_level level);
 
 /* Writes one record; `fields` ends with a key of NULL. errno is kept. */
 void log_record(enum log_level level, const char *message, const struct log_field *fields);
 
-#define log_at(level, message, ...)                                                                                    \
-    do {                                                                                                               \
-        if ((level) >= log_current_level())                                                                            \
-            log_record((level), (message), (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){.key = NULL}});       \
+#define log_at(level, message, ...)                                                                              \
+    do {                                                                                                         \
+        if ((level) >= log_current_level())                                                                      \
+            log_record((level), (message), (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){.key = NULL}}); \
     } while (0)
 /* log_info("worker ready", log_int("slot", slot), log_text("address", address)); */
 #define log_debug(...) log_at(LOG_LEVEL_DEBUG, __VA_ARGS__)

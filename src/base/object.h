@@ -11,16 +11,16 @@
 _Noreturn void object_die(const char *what, const char *file, int line);
 
 /* A broken invariant, checked in every build: log and die. */
-#define INVARIANT(condition)                                                                                           \
-    do {                                                                                                               \
-        if (!(condition))                                                                                              \
-            object_die(#condition, __FILE__, __LINE__);                                                                \
+#define INVARIANT(condition)                            \
+    do {                                                \
+        if (!(condition))                               \
+            object_die(#condition, __FILE__, __LINE__); \
     } while (0)
 
-#define OBJECT_CHECK(pointer, expected)                                                                                \
-    do {                                                                                                               \
-        if ((pointer) == NULL || (pointer)->magic != (expected))                                                       \
-            object_die("magic of " #pointer " is " #expected, __FILE__, __LINE__);                                     \
+#define OBJECT_CHECK(pointer, expected)                                            \
+    do {                                                                           \
+        if ((pointer) == NULL || (pointer)->magic != (expected))                   \
+            object_die("magic of " #pointer " is " #expected, __FILE__, __LINE__); \
     } while (0)
 
 /* Attributes used on everything they fit. */

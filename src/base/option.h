@@ -1,5 +1,5 @@
-/* option: the one table of options. The configuration reads by it, prints by it, and tests hold conf/turnout.conf and the manual
- * against it. Master and turnoutctl. */
+/* option: the one table of options. The configuration reads by it, prints by it, and tests hold conf/turnout.conf and
+ * the manual against it. Master and turnoutctl. */
 #ifndef BASE_OPTION_H
 #define BASE_OPTION_H
 
@@ -37,8 +37,8 @@ struct configuration;
 const struct option *option_table(void);
 const struct option *option_find(const char *name);
 
-/* Stores `text` at the option's place. false: `expected` says what would have been right ("a duration from 1ms to 1h"). Texts are copied
- * and owned by the configuration. */
+/* Stores `text` at the option's place. false: `expected` says what would have been right ("a duration from 1ms to 1h").
+ * Texts are copied and owned by the configuration. */
 bool option_store(const struct option *option, struct configuration *configuration, const char *text, char *expected,
                   size_t expected_size) MUST_CHECK;
 

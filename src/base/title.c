@@ -1,4 +1,5 @@
-/* title: the name of the process in ps(1), written over the memory that the kernel reads it from: argv and what lies behind it. */
+/* title: the name of the process in ps(1), written over the memory that the kernel reads it from: argv and what lies
+ * behind it. */
 #include "base/title.h"
 
 #include <errno.h>

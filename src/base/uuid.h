@@ -13,7 +13,8 @@
 /* A new id as 36 lower-case characters and a NUL. Within a process ids never go back. */
 void uuid_v7(char text[UUID_TEXT_SIZE]);
 
-/* Reads exactly `length` bytes as a UUID of any version in 8-4-4-4-12 form, either case, and writes it in lower case. */
+/* Reads exactly `length` bytes as a UUID of any version in 8-4-4-4-12 form, either case, and writes it in lower case.
+ */
 bool uuid_parse(const char *bytes, size_t length, char text[UUID_TEXT_SIZE]) MUST_CHECK;
 
 #endif

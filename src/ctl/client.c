@@ -1,11 +1,11 @@
 /* client: one command over the control socket. Prints the master's rows as a table, or as JSON. turnoutctl only. */
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <ctype.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -156,8 +156,8 @@ static void print_answer(const struct turnoutctl *ctl, const struct protocol_ans
     else if (answer->columns->size > 0)
         print_table(answer);
     else if (answer->text->size > 0)
-        fprintf(answer->status == 0 ? stdout : stderr, "%s%.*s\n", answer->status == 0 ? "" : "turnoutctl: ",
-                (int)answer->text->size, answer->text->ptr);
+        fprintf(answer->status == 0 ? stdout : stderr, "%s%.*s\n",
+                answer->status == 0 ? "" : "turnoutctl: ", (int)answer->text->size, answer->text->ptr);
     fflush(stdout);
 }
 

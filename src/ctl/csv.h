@@ -1,4 +1,5 @@
-/* csv: reads records of RFC 4180 from memory: quoted fields, doubled quotes, line ends of either kind. turnoutctl only. */
+/* csv: reads records of RFC 4180 from memory: quoted fields, doubled quotes, line ends of either kind. turnoutctl only.
+ */
 #ifndef CTL_CSV_H
 #define CTL_CSV_H
 
@@ -13,9 +14,9 @@
 struct csv {
     char *at;
     char *end;
-    long line;        /* of the record read last, from 1 */
+    long line; /* of the record read last, from 1 */
     long next_line;
-    size_t count;     /* fields of the record read last */
+    size_t count; /* fields of the record read last */
     char *fields[CSV_FIELDS_MAX];
     const char *error; /* why csv_next gave CSV_BROKEN */
 };

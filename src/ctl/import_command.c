@@ -1,5 +1,6 @@
-/* import_command: writes all events of a file, or none. turnoutctl only. The rows are checked and written by turnout.events_import, in one
- * transaction; this file turns JSON or CSV into rows and the rows' numbers back into lines. */
+/* import_command: writes all events of a file, or none. turnoutctl only. The rows are checked and written by
+ * turnout.events_import, in one transaction; this file turns JSON or CSV into rows and the rows' numbers back into
+ * lines. */
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -124,13 +125,15 @@ static bool read_json(struct import *import, const char *text, size_t length)
     return true;
 }
 
-/* How the text of a CSV cell becomes the JSON value of its field; what does not fit stays a text, and the rule says what is wrong. */
+/* How the text of a CSV cell becomes the JSON value of its field; what does not fit stays a text, and the rule says
+ * what is wrong. */
 static const struct cell_type {
     const char *field;
     enum { CELL_NUMBER, CELL_SWITCH, CELL_LIST } type;
-} cell_types[] = {{"capacity", CELL_NUMBER},       {"waitlist_limit", CELL_NUMBER},   {"department_limit", CELL_NUMBER},
-                  {"waitlist_enabled", CELL_SWITCH}, {"guests_allowed", CELL_SWITCH}, {"organizers", CELL_LIST},
-                  {"organizer_ids", CELL_LIST},    {NULL, CELL_LIST}};
+} cell_types[] = {{"capacity", CELL_NUMBER},         {"waitlist_limit", CELL_NUMBER},
+                  {"department_limit", CELL_NUMBER}, {"waitlist_enabled", CELL_SWITCH},
+                  {"guests_allowed", CELL_SWITCH},   {"organizers", CELL_LIST},
+                  {"organizer_ids", CELL_LIST},      {NULL, CELL_LIST}};
 
 static json_t *list_of(const char *text)
 {
@@ -238,8 +241,9 @@ static bool send_chunk(struct import *import, PGconn *connection, const char *re
     json_decref(chunk);
     INVARIANT(text != NULL);
     const char *parameters[] = {request_id, text};
-    PGresult *result = PQexecParams(connection, "select \"row\", pointer, detail from turnout.events_import($1, null, $2)", 2,
-                                    NULL, parameters, NULL, NULL, 0);
+    PGresult *result =
+        PQexecParams(connection, "select \"row\", pointer, detail from turnout.events_import($1, null, $2)", 2, NULL,
+                     parameters, NULL, NULL, 0);
     free(text);
     bool good = PQresultStatus(result) == PGRES_TUPLES_OK;
     if (good)
@@ -283,7 +287,8 @@ static int import_rows(struct import *import)
 {
     struct configuration *configuration = turnoutctl_configuration(import->ctl);
     char error[512];
-    PGconn *connection = pg_session_open(configuration->database, configuration->database_password_file, error, sizeof error);
+    PGconn *connection =
+        pg_session_open(configuration->database, configuration->database_password_file, error, sizeof error);
     if (connection == NULL) {
         fprintf(stderr, "turnoutctl: %s\n", error);
         configuration_free(configuration);

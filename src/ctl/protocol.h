@@ -1,9 +1,9 @@
 /* protocol: what turnoutctl and the master say to each other on the control socket. Master and turnoutctl.
  *
- * A frame is a length of four bytes, most significant first, then that many bytes of msgpack. The client sends one request: an array of
- * texts, the words of the command. The master sends one reply: [status, text, columns, cells]: the exit status for turnoutctl, a line for
- * people ("" for none), an array of column names, and the cells of all rows one after the other (texts, integers or nil). After "stop" the
- * connection stays open until the master has ended. */
+ * A frame is a length of four bytes, most significant first, then that many bytes of msgpack. The client sends one
+ * request: an array of texts, the words of the command. The master sends one reply: [status, text, columns, cells]: the
+ * exit status for turnoutctl, a line for people ("" for none), an array of column names, and the cells of all rows one
+ * after the other (texts, integers or nil). After "stop" the connection stays open until the master has ended. */
 #ifndef CTL_PROTOCOL_H
 #define CTL_PROTOCOL_H
 
@@ -32,6 +32,7 @@ struct protocol_request {
     char *words[PROTOCOL_WORDS_MAX + 1];
 };
 
+/* Appends the frame of a request of `count` words. */
 void protocol_put_request(struct buffer *out, char *const *words, size_t count);
 /* Reads one request at the front of `in` and consumes it. On PROTOCOL_OK free it with protocol_request_free. */
 enum protocol_result protocol_get_request(struct buffer *in, struct protocol_request *request) MUST_CHECK;
@@ -47,10 +48,13 @@ struct protocol_reply {
     uint32_t cell_count;
 };
 
+/* `columns` NULL: a reply without rows. */
 void protocol_reply_begin(struct protocol_reply *reply, const char *const *columns);
+/* The next cell. */
 void protocol_reply_int(struct protocol_reply *reply, int64_t value);
-/* NULL is nil. */
+/* The next cell; NULL is nil. */
 void protocol_reply_text(struct protocol_reply *reply, const char *value);
+/* The exit status and the line for people. */
 void protocol_reply_say(struct protocol_reply *reply, int status, const char *format, ...) PRINTF_LIKE(3, 4);
 /* Appends the frame to `out` and frees what the reply holds. */
 void protocol_reply_put(struct protocol_reply *reply, struct buffer *out);

@@ -1,5 +1,5 @@
-/* token_command: signs tokens for development with a key of the configuration's key set. turnoutctl only. Prints the tokens and nothing
- * else. */
+/* token_command: signs tokens for development with a key of the configuration's key set. turnoutctl only. Prints the
+ * tokens and nothing else. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,6 +16,8 @@
 
 #define DEFAULT_ROLE "participant"
 #define DEFAULT_TTL "8h"
+/* Where the configuration asks for none, a token still names one: (issuer, subject) is the identity. */
+#define DEFAULT_ISSUER "turnoutctl"
 
 static const char *const roles[] = {"participant", "organizer", "admin", NULL};
 
@@ -31,8 +33,8 @@ static bool is_role(const char *text)
 static bool is_address(const char *text)
 {
     const char *at = strchr(text, '@');
-    return at != NULL && at != text && at[1] != '\0' && strchr(at + 1, '@') == NULL && strpbrk(text, " \t\r\n") == NULL &&
-           strlen(text) <= 254 && text_is_utf8(text, strlen(text));
+    return at != NULL && at != text && at[1] != '\0' && strchr(at + 1, '@') == NULL &&
+           strpbrk(text, " \t\r\n") == NULL && strlen(text) <= 254 && text_is_utf8(text, strlen(text));
 }
 
 struct signer {
@@ -48,9 +50,10 @@ struct signer {
 static bool print_token(struct signer *signer, const char *email)
 {
     int64_t now = time(NULL);
-    json_t *claims = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "sub", email, "email", email, "iss",
-                               signer->configuration->jwt_issuer == NULL ? "" : signer->configuration->jwt_issuer, "role",
-                               signer->role, "iat", (json_int_t)now, "exp", (json_int_t)(now + signer->ttl));
+    json_t *claims =
+        json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "sub", email, "email", email, "iss",
+                  signer->configuration->jwt_issuer == NULL ? DEFAULT_ISSUER : signer->configuration->jwt_issuer,
+                  "role", signer->role, "iat", (json_int_t)now, "exp", (json_int_t)(now + signer->ttl));
     INVARIANT(claims != NULL);
     if (signer->configuration->jwt_audience != NULL)
         INVARIANT(json_object_set_new(claims, "aud", json_string(signer->configuration->jwt_audience)) == 0);

@@ -1,5 +1,5 @@
-/* turnoutctl: administers turnoutd. Finds the command in the one table, then asks the master over the control socket, or does the work
- * itself with the configuration's database and keys. */
+/* turnoutctl: administers turnoutd. Finds the command in the one table, then asks the master over the control socket,
+ * or does the work itself with the configuration's database and keys. */
 #include "ctl/turnoutctl.h"
 
 #include <getopt.h>
@@ -14,20 +14,22 @@
 
 static void print_usage(FILE *to)
 {
-    fprintf(to,
-            "Usage: turnoutctl [-c FILE] [-s SOCKET] [-j] COMMAND\n"
-            "Administers turnoutd.\n\n"
-            "  -c, --config FILE    configuration file (default: $TURNOUT_CONF, else %s)\n"
-            "  -s, --socket PATH    control socket (default: $TURNOUT_CONTROL, else control_socket of the configuration)\n"
-            "  -j, --json           print JSON\n"
-            "      --help           print this help, or that of a command, and exit\n"
-            "      --version        print the version and exit\n\n"
-            "Commands:\n",
-            DEFAULT_CONFIGURATION);
+    fprintf(
+        to,
+        "Usage: turnoutctl [-c FILE] [-s SOCKET] [-j] COMMAND\n"
+        "Administers turnoutd.\n\n"
+        "  -c, --config FILE    configuration file (default: $TURNOUT_CONF, else %s)\n"
+        "  -s, --socket PATH    control socket (default: $TURNOUT_CONTROL, else control_socket of the configuration)\n"
+        "  -j, --json           print JSON\n"
+        "      --help           print this help, or that of a command, and exit\n"
+        "      --version        print the version and exit\n\n"
+        "Commands:\n",
+        DEFAULT_CONFIGURATION);
     for (int i = 0; i < COMMAND_COUNT; i++)
         fprintf(to, "  %s%s%s\n        %s\n", command_table[i].words, command_table[i].arguments[0] == '\0' ? "" : " ",
                 command_table[i].arguments, command_table[i].help);
-    fprintf(to, "\nExit status: 0 done, 1 refused or failed, 2 bad usage or configuration, 3 turnoutd does not answer.\n");
+    fprintf(to,
+            "\nExit status: 0 done, 1 refused or failed, 2 bad usage or configuration, 3 turnoutd does not answer.\n");
 }
 
 static void print_command_help(const struct command_line *command)
@@ -123,8 +125,7 @@ static int run_here(enum command command, const struct turnoutctl *ctl)
     default:
         break;
     }
-    INVARIANT(!"a command without code");
-    return CTL_USAGE;
+    object_die("each command of the table has code", __FILE__, __LINE__);
 }
 
 static const char *from_environment(const char *name, const char *otherwise)

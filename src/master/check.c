@@ -1,5 +1,5 @@
-/* check: what only a look at the system can say about a configuration. Runs in a short-lived child of the master before it starts anything,
- * and for --check-config: OpenSSL and libpq must not start in the master. */
+/* check: what only a look at the system can say about a configuration. Runs in a short-lived child of the master before
+ * it starts anything, and for --check-config: OpenSSL and libpq must not start in the master. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>

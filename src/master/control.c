@@ -1,5 +1,5 @@
-/* control: the control socket's side in the master. It may read the process table and ask it for changes. A client that sends nothing, or
- * does not read its answer, is cut after CLIENT_TIME and holds up nobody. */
+/* control: the control socket's side in the master. It may read the process table and ask it for changes. A client that
+ * sends nothing, or does not read its answer, is cut after CLIENT_TIME and holds up nobody. */
 #include "master/control.h"
 
 #include <errno.h>
@@ -109,8 +109,8 @@ static void add_process(void *context, const struct process *process)
 
 static void show_processes(struct protocol_reply *answer)
 {
-    static const char *const columns[] = {"pid",      "role",          "slot",        "state", "started_at",
-                                          "restarts", "last_pong_us",  "loop_lag_us", NULL};
+    static const char *const columns[] = {"pid",      "role",         "slot",        "state", "started_at",
+                                          "restarts", "last_pong_us", "loop_lag_us", NULL};
     char started[28];
     protocol_reply_begin(answer, columns);
     clock_rfc3339(control.started_at, started);
@@ -233,7 +233,8 @@ static void set_workers(const char *argument, struct protocol_reply *answer)
     int64_t have = configuration_db_connections(configuration, wanted);
     if (have < configuration_db_minimum(wanted)) {
         protocol_reply_say(answer, 1,
-                           "refused: %" PRId64 " workers need %" PRId64 " connections to PostgreSQL (2 per worker + 5), "
+                           "refused: %" PRId64 " workers need %" PRId64
+                           " connections to PostgreSQL (2 per worker + 5), "
                            "db_connections is %" PRId64,
                            wanted, configuration_db_minimum(wanted), have);
         return;

@@ -1,4 +1,5 @@
-/* control: the control socket's side in the master: who may speak, one request a connection, and the answers. Master. */
+/* control: the control socket's side in the master: who may speak, one request a connection, and the answers. Master.
+ */
 #ifndef MASTER_CONTROL_H
 #define MASTER_CONTROL_H
 

@@ -16,21 +16,24 @@ struct listeners {
     size_t count;
 };
 
-/* Opens what `addresses` names ("127.0.0.1:8080, [::1]:8080, unix:/run/x.sock"); host names are resolved. Unix sockets get `mode`.
- * false: `error` says which and why; what had been opened is closed. */
-bool listeners_open(struct listeners *listeners, const char *addresses, unsigned mode, char *error, size_t error_size) MUST_CHECK;
+/* Opens what `addresses` names ("127.0.0.1:8080, [::1]:8080, unix:/run/x.sock"); host names are resolved. Unix sockets
+ * get `mode`. false: `error` says which and why; what had been opened is closed. */
+bool listeners_open(struct listeners *listeners, const char *addresses, unsigned mode, char *error,
+                    size_t error_size) MUST_CHECK;
 
 /* Says whether `addresses` can be read, without opening anything. */
 bool listeners_check(const char *addresses, char *error, size_t error_size) MUST_CHECK;
 
-/* No further connection gets in, those that wait in the queue can still be accepted: TCP drops new handshakes by a socket filter, a
- * Unix socket refuses. So that no accepted connection is lost between a worker's last accept and its close. */
+/* No further connection gets in, those that wait in the queue can still be accepted: TCP drops new handshakes by a
+ * socket filter, a Unix socket refuses. So that no accepted connection is lost between a worker's last accept and its
+ * close. */
 void listeners_refuse_new(const struct listeners *listeners);
 
 /* Closes, and removes the paths of Unix sockets. */
 void listeners_close(struct listeners *listeners);
 
-/* One stream socket at a path, listening, for the control socket. A path that another live process listens on is refused. -1: `error`. */
+/* One stream socket at a path, listening, for the control socket. A path that another live process listens on is
+ * refused. -1: `error`. */
 int listener_open_unix(const char *path, unsigned mode, char *error, size_t error_size) MUST_CHECK;
 
 #endif

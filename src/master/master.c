@@ -1,5 +1,5 @@
-/* master: the loop of the master process. Everything that forks is done from the top of the loop (process_supervise), never from a
- * callback; signals come through a signalfd, so that no handler of the master is alive in a child. */
+/* master: the loop of the master process. Everything that forks is done from the top of the loop (process_supervise),
+ * never from a callback; signals come through a signalfd, so that no handler of the master is alive in a child. */
 #include "master/master.h"
 
 #include <errno.h>
@@ -45,7 +45,8 @@ static int compare_int(const void *left, const void *right)
     return *(const int *)left - *(const int *)right;
 }
 
-/* Closes every descriptor but those listed: an inherited end of another child's channel would hide the master's death from it. */
+/* Closes every descriptor but those listed: an inherited end of another child's channel would hide the master's death
+ * from it. */
 static void close_all_but(int *keep, size_t count)
 {
     qsort(keep, count, sizeof *keep, compare_int);
@@ -177,8 +178,8 @@ static void raise_descriptor_limit(void)
         return;
     limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted)
-        log_warning("the limit of open files is lower than max_connections needs", log_int("limit", (int64_t)limit.rlim_cur),
-                    log_int("wanted", (int64_t)wanted));
+        log_warning("the limit of open files is lower than max_connections needs",
+                    log_int("limit", (int64_t)limit.rlim_cur), log_int("wanted", (int64_t)wanted));
 }
 
 static void open_everything(const struct configuration *configuration)

@@ -1,5 +1,5 @@
-/* process: the process table. Master; the only writer. Callbacks only note what happened; forks are made in process_supervise, from the
- * top of the loop, so that a child never returns into the master's event loop. */
+/* process: the process table. Master; the only writer. Callbacks only note what happened; forks are made in
+ * process_supervise, from the top of the loop, so that a child never returns into the master's event loop. */
 #include "master/process.h"
 
 #include <errno.h>
@@ -143,8 +143,8 @@ static struct process *find_row(enum process_role role, int slot)
             unused = process;
     }
     INVARIANT(unused != NULL);
-    *unused = (struct process){.magic = PROCESS_MAGIC, .used = true, .role = role, .slot = slot, .channel = -1,
-                               .state = PROCESS_BACKOFF};
+    *unused = (struct process){
+        .magic = PROCESS_MAGIC, .used = true, .role = role, .slot = slot, .channel = -1, .state = PROCESS_BACKOFF};
     return unused;
 }
 
@@ -158,8 +158,8 @@ static int fork_child(struct process *process)
         set_state(process, PROCESS_BACKOFF);
         return -1;
     }
-    struct child_start start = {.slot = process->slot, .channel = ends[1], .master = getpid(),
-                                .db_share = table.share_told};
+    struct child_start start = {
+        .slot = process->slot, .channel = ends[1], .master = getpid(), .db_share = table.share_told};
     pid_t pid = fork();
     if (pid == 0) {
         table.options.enter(process->role, &start);
@@ -301,7 +301,8 @@ static void ping_when_due(void)
     if (now < table.ping_due)
         return;
     if (now - table.ping_due > interval) {
-        log_warning("the master was late; the clocks of its children start again", log_int("late_us", now - table.ping_due));
+        log_warning("the master was late; the clocks of its children start again",
+                    log_int("late_us", now - table.ping_due));
         for (size_t i = 0; i < ROWS_MAX; i++)
             table.rows[i].last_pong = now;
     }
@@ -340,7 +341,8 @@ static int64_t open_connections(const struct process *process)
     return open;
 }
 
-/* Is there room for one more worker: nobody who is leaving holds connections, and all keep to the share that leaves room. */
+/* Is there room for one more worker: nobody who is leaving holds connections, and all keep to the share that leaves
+ * room. */
 static bool budget_is_free(int64_t share)
 {
     for (size_t i = 0; i < ROWS_MAX; i++) {
@@ -440,7 +442,8 @@ int64_t process_workers_ready(void)
 {
     int64_t ready = 0;
     for (size_t i = 0; i < ROWS_MAX; i++)
-        ready += is_alive(&table.rows[i]) && table.rows[i].role == PROCESS_WORKER && table.rows[i].state == PROCESS_READY;
+        ready +=
+            is_alive(&table.rows[i]) && table.rows[i].role == PROCESS_WORKER && table.rows[i].state == PROCESS_READY;
     return ready;
 }
 

@@ -1,4 +1,5 @@
-/* process: the process table. Starts children, watches them, says who died of what, and starts them again. Master; the only writer. */
+/* process: the process table. Starts children, watches them, says who died of what, and starts them again. Master; the
+ * only writer. */
 #ifndef MASTER_PROCESS_H
 #define MASTER_PROCESS_H
 
@@ -55,19 +56,24 @@ struct process_options {
     void *context;
 };
 
+/* For logs and the control socket; static. */
 const char *process_role_name(enum process_role role);
+/* The same for a state. */
 const char *process_state_name(enum process_state state);
 
+/* Once, before the others. */
 void process_table_create(const struct process_options *options);
 
-/* How many workers there shall be. The table is brought there step by step: shares of the connection budget shrink and are confirmed before
- * a worker is added, and grow after one has gone. */
+/* How many workers there shall be. The table is brought there step by step: shares of the connection budget shrink and
+ * are confirmed before a worker is added, and grow after one has gone. */
 void process_set_workers(int64_t workers);
+/* The number asked for last. */
 int64_t process_workers_wanted(void);
+/* Workers that serve. */
 int64_t process_workers_ready(void);
 
-/* Does what is due: reaps, pings, kills who does not answer, forks. To be called from the top of the master's loop, never from a callback.
- * Returns the exit status in a child; -1 in the master. */
+/* Does what is due: reaps, pings, kills who does not answer, forks. To be called from the top of the master's loop,
+ * never from a callback. Returns the exit status in a child; -1 in the master. */
 int process_supervise(void);
 /* When process_supervise has something to do next, if nothing happens before (monotonic, microseconds). */
 int64_t process_next_due(void);
@@ -77,11 +83,15 @@ int64_t process_ping(void);
 /* true when every child that lives has answered the ping `number`. */
 bool process_answered(int64_t number);
 
+/* Tells every child to stop; nothing is started from now on. */
 void process_stop_all(bool now);
+/* SIGKILL to every child that is left. */
 void process_kill_all(void);
+/* true: no child is left. */
 bool process_all_gone(void);
 /* true: a child said "do not restart" and no worker is left or none ever served. */
 bool process_bad_start(void);
+/* Tells every child what to log. */
 void process_log_level(enum log_level level);
 
 /* Calls `row` for every row in use, workers first. */

@@ -1,6 +1,6 @@
-/* scheduler: runs each job of one table at its interval, one at a time, and keeps the record in job_runs. What a job does stands in SQL and
- * may run on several hosts at once; the record decides nothing. It may write to PostgreSQL: with the app's role, and for partitions with the
- * owner's. */
+/* scheduler: runs each job of one table at its interval, one at a time, and keeps the record in job_runs. What a job
+ * does stands in SQL and may run on several hosts at once; the record decides nothing. It may write to PostgreSQL: with
+ * the app's role, and for partitions with the owner's. */
 #include "scheduler/scheduler.h"
 
 #include <inttypes.h>
@@ -24,7 +24,8 @@
 /* Microseconds that a job's statement may take. */
 #define JOB_STATEMENT_TIMEOUT INT64_C(60000000)
 
-/* A job goes waiting → starting (its record) → running (its statement, again while there is more) → finishing → waiting. */
+/* A job goes waiting → starting (its record) → running (its statement, again while there is more) → finishing →
+ * waiting. */
 enum job_step { JOB_WAITING, JOB_STARTING, JOB_RUNNING, JOB_FINISHING };
 
 struct job {

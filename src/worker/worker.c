@@ -1,5 +1,5 @@
-/* worker: serves HTTP on the inherited listeners; the API's handlers use two pools of connections to PostgreSQL, one for reads and one for
- * writes. It may write to PostgreSQL, and to nothing that another process reads. */
+/* worker: serves HTTP on the inherited listeners; the API's handlers use two pools of connections to PostgreSQL, one
+ * for reads and one for writes. It may write to PostgreSQL, and to nothing that another process reads. */
 #include "worker/worker.h"
 
 #include <stdio.h>
@@ -19,8 +19,8 @@
 #include "pg/report.h"
 
 #define MEMO_ENTRIES 8192
-/* Queries that may wait for a connection in each pool: at a few thousand statements a second they are gone within the acquire time-out;
- * more would only be answered late. */
+/* Queries that may wait for a connection in each pool: at a few thousand statements a second they are gone within the
+ * acquire time-out; more would only be answered late. */
 #define QUEUE_MAX 10000
 
 /* Boot lifetime. */
@@ -119,6 +119,12 @@ static struct pg_pool *open_pool(const char *name, int64_t most)
     return pg_pool_create(&options);
 }
 
+static void warn_of_key(void *context, const char *kid, const char *reason)
+{
+    (void)context;
+    log_warning("a key of jwt_keys_file is left out", log_text("kid", kid), log_text("reason", reason));
+}
+
 static void read_secrets(const struct configuration *configuration)
 {
     char error[512];
@@ -126,6 +132,7 @@ static void read_secrets(const struct configuration *configuration)
     worker.api.keys = key_set_read(configuration->jwt_keys_file, error, sizeof error);
     if (worker.api.keys == NULL)
         bad_start("the keys of tokens cannot be read", error);
+    key_set_each_left_out(worker.api.keys, warn_of_key, NULL);
     char *secret = secret_read(configuration->cursor_key_file, &length, error, sizeof error);
     if (secret == NULL)
         bad_start("the key of cursors cannot be read", error);

@@ -94,10 +94,11 @@ END_TEST
 
 START_TEST(test_utf8_is_told_from_what_only_looks_like_it)
 {
-    static const char *const good[] = {"", "abc", "\xc3\xa9", "\xe6\x97\xa5\xe6\x9c\xac", "\xf0\x9f\x8e\x89", "\xef\xbf\xbf",
-                                       "\xf4\x8f\xbf\xbf"};
-    static const char *const bad[] = {"\x80",         "\xc0\xaf",         "\xc3",             "\xed\xa0\x80",
-                                      "\xe0\x80\x80", "\xf4\x90\x80\x80", "\xf0\x80\x80\x80", "\xff", "a\xe6\x97"};
+    static const char *const good[] = {
+        "", "abc", "\xc3\xa9", "\xe6\x97\xa5\xe6\x9c\xac", "\xf0\x9f\x8e\x89", "\xef\xbf\xbf", "\xf4\x8f\xbf\xbf"};
+    static const char *const bad[] = {
+        "\x80", "\xc0\xaf", "\xc3", "\xed\xa0\x80", "\xe0\x80\x80", "\xf4\x90\x80\x80", "\xf0\x80\x80\x80",
+        "\xff", "a\xe6\x97"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
         ck_assert_msg(text_is_utf8(good[i], strlen(good[i])), "good %zu", i);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
@@ -244,7 +245,10 @@ START_TEST(test_a_report_survives_the_channel)
     int ends[2];
     struct message_reader *reader;
     struct child_report got;
-    struct child_report report = {.connections = 7, .requests = INT64_C(1) << 40, .db_share = 4, .pool_count = 2,
+    struct child_report report = {.connections = 7,
+                                  .requests = INT64_C(1) << 40,
+                                  .db_share = 4,
+                                  .pool_count = 2,
                                   .pools = {{.name = "read", .open = 2, .reachable = 1}, {.name = "write", .lost = 9}}};
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, ends), 0);
     struct message_writer *writer = message_begin(CHILD_MESSAGE_PONG);

@@ -78,7 +78,8 @@ static const struct refusal {
     {"[turnout]\nworkers = 2\n", ":2: turnout: sections are not used; write the options without them"},
     {"workers = 2\nnonsense\n", ":2: expected name = value"},
     {"listen =\n", ":1: listen: expected a value"},
-    {"workers = 4\ndb_connections = 12\n", ":2: db_connections: expected at least 13 for 4 workers (2 per worker + 5), not 12"},
+    {"workers = 4\ndb_connections = 12\n",
+     ":2: db_connections: expected at least 13 for 4 workers (2 per worker + 5), not 12"},
     {"workers = 70\n", ":1: workers: expected at most workers_max, which is 64, not 70"},
 };
 

@@ -42,16 +42,16 @@ static const struct {
     const char *bytes;
     size_t length;
 } broken[] = {
-    {"\0\0\0\0", 4},             /* empty frame */
-    {"\0\1\0\1", 4},             /* longer than a request may be */
-    {"\xff\xff\xff\xff", 4},     /* far longer */
-    {"\0\0\0\1\xc1", 5},         /* no msgpack */
-    {"\0\0\0\1\x05", 5},         /* no array */
-    {"\0\0\0\1\x90", 5},         /* an empty array */
-    {"\0\0\0\2\x91\x05", 6},     /* no text in it */
-    {"\0\0\0\3\x91\xa1\x00", 7}, /* a NUL in a word */
+    {"\0\0\0\0", 4},              /* empty frame */
+    {"\0\1\0\1", 4},              /* longer than a request may be */
+    {"\xff\xff\xff\xff", 4},      /* far longer */
+    {"\0\0\0\1\xc1", 5},          /* no msgpack */
+    {"\0\0\0\1\x05", 5},          /* no array */
+    {"\0\0\0\1\x90", 5},          /* an empty array */
+    {"\0\0\0\2\x91\x05", 6},      /* no text in it */
+    {"\0\0\0\3\x91\xa1\x00", 7},  /* a NUL in a word */
     {"\0\0\0\4\x91\xa1x\x05", 8}, /* something behind the array */
-    {"\0\0\0\2\x91\xa5", 6},     /* a text cut short */
+    {"\0\0\0\2\x91\xa5", 6},      /* a text cut short */
 };
 
 START_TEST(test_a_broken_request_is_told_from_an_incomplete_one)
@@ -116,11 +116,18 @@ START_TEST(test_a_reply_of_another_form_is_broken)
     ck_assert_int_eq(protocol_get_answer(&in, &answer), PROTOCOL_BROKEN);
     buffer_clear(&in, 0);
     /* one column, no cell missing: good; two columns and one cell: broken */
-    buffer_append(&in, "\0\0\0\7\x94\x00\xa0\x91\xa1" "a\x90", 11);
+    buffer_append(&in,
+                  "\0\0\0\7\x94\x00\xa0\x91\xa1"
+                  "a\x90",
+                  11);
     ck_assert_int_eq(protocol_get_answer(&in, &answer), PROTOCOL_OK);
     protocol_answer_free(&answer);
     buffer_clear(&in, 0);
-    buffer_append(&in, "\0\0\0\12\x94\x00\xa0\x92\xa1" "a\xa1" "b\x91\x01", 14);
+    buffer_append(&in,
+                  "\0\0\0\12\x94\x00\xa0\x92\xa1"
+                  "a\xa1"
+                  "b\x91\x01",
+                  14);
     ck_assert_int_eq(protocol_get_answer(&in, &answer), PROTOCOL_BROKEN);
     buffer_free(&in);
 }

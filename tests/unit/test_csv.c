@@ -16,7 +16,8 @@ static void begin(struct csv *csv, const char *text)
 START_TEST(test_fields_are_read_with_and_without_quotes)
 {
     struct csv csv;
-    begin(&csv, "\xef\xbb\xbf" "title,venue\r\n\"Fest, gross\",\"say \"\"hi\"\"\"\r\n,\n\"\",x");
+    begin(&csv, "\xef\xbb\xbf"
+                "title,venue\r\n\"Fest, gross\",\"say \"\"hi\"\"\"\r\n,\n\"\",x");
     ck_assert_int_eq(csv_next(&csv), CSV_RECORD);
     ck_assert_uint_eq(csv.count, 2);
     ck_assert_str_eq(csv.fields[0], "title");
