@@ -4,6 +4,7 @@ create or replace function turnout.event_get(p_user_id uuid, p_role text, p_even
 language plpgsql stable
 set enable_seqscan = off
 set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_status text;

@@ -9,6 +9,7 @@ create or replace function turnout.event_update(p_request_id text, p_action_id u
 language plpgsql
 set enable_seqscan = off
 set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_lock record;

@@ -8,6 +8,7 @@ returns table ("row" integer, pointer text, detail text)
 language plpgsql
 set enable_seqscan = off
 set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_line record;

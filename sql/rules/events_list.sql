@@ -11,6 +11,7 @@ create or replace function turnout.events_list(p_user_id uuid, p_role text, p_ca
 language plpgsql stable
 set enable_seqscan = off
 set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   c_moment constant text := 'must be a date and time with offset (RFC 3339), in a year from 1970 to 2200';

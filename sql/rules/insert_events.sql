@@ -6,6 +6,7 @@ create or replace function turnout.insert_events(p_events turnout.events[], p_or
 language plpgsql
 set enable_seqscan = off
 set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 begin
   insert into turnout.events (id, event_year, title, description, start_datetime, end_datetime, timezone, venue, category,

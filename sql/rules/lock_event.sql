@@ -9,6 +9,7 @@ create or replace function turnout.lock_event(p_user_id uuid, p_role text, p_eve
 language plpgsql
 set enable_seqscan = off
 set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_manages boolean := turnout.may_manage_event(p_user_id, p_role, p_event_id);

@@ -7,6 +7,7 @@ create or replace function turnout.prune_changes(p_keep interval) returns bigint
 language plpgsql
 set enable_seqscan = off
 set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_before timestamptz := clock_timestamp() - p_keep;

@@ -4,6 +4,7 @@ create or replace function turnout.prune_idempotency_keys(p_keep interval) retur
 language plpgsql
 set enable_seqscan = off
 set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   -- As a value: a function of the clock can't be looked up in an index.

@@ -13,8 +13,8 @@ create or replace function turnout.registration_cancel(p_request_id text, p_acti
   p_registration_id uuid, p_resent boolean, out outcome text, out body text, out etag text, out ref text)
 language plpgsql
 set enable_seqscan = off
-set plan_cache_mode = force_generic_plan
 set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_now timestamptz;

@@ -5,6 +5,7 @@ create or replace function turnout.registration_get(p_user_id uuid, p_role text,
 language plpgsql stable
 set enable_seqscan = off
 set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_registration turnout.registrations;

@@ -5,6 +5,7 @@ create or replace function turnout.registrations_mine(p_user_id uuid, p_limit in
 language plpgsql stable
 set enable_seqscan = off
 set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_limit integer := least(greatest(coalesce(p_limit, 50), 1), 100);
