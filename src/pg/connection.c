@@ -416,12 +416,16 @@ static void give_up(struct pg_connection *connection, const char *reason)
     if (connection->broken || connection->state == PG_CONNECTION_CLOSED)
         return;
     connection->broken = true;
-    size_t length = 0;
-    for (const char *from = reason; *from != '\0' && length + 1 < sizeof connection->reason; from++)
-        if (*from != '\n') /* libpq's messages are several lines with a line end behind */
+    size_t length = 0; /* libpq's messages are several lines, some indented: one line with single spaces */
+    for (const char *from = reason; *from != '\0' && length + 1 < sizeof connection->reason; from++) {
+        bool space = *from == ' ' || *from == '\n' || *from == '\t';
+        if (!space)
             connection->reason[length++] = *from;
-        else if (from[1] != '\0')
+        else if (length > 0 && connection->reason[length - 1] != ' ')
             connection->reason[length++] = ' ';
+    }
+    if (length > 0 && connection->reason[length - 1] == ' ')
+        length--;
     connection->reason[length] = '\0';
     disarm_if_closed(connection);
     event_active(connection->kick_event, EV_TIMEOUT, 0);

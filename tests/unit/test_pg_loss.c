@@ -1,8 +1,11 @@
 /* The pool of PostgreSQL connections when backends die, fall silent, or the whole server is away. */
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "pg_fixture.h"
@@ -244,6 +247,37 @@ START_TEST(test_a_pool_starts_before_its_server)
 }
 END_TEST
 
+/* A listener that never accepts: the kernel takes the connection, and nobody answers. */
+static int open_silent_port(int *port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, length), 0);
+    ck_assert_int_eq(listen(listener, 8), 0);
+    ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&address, &length), 0);
+    *port = ntohs(address.sin_port);
+    return listener;
+}
+
+START_TEST(test_a_host_that_swallows_packets_is_passed_over_at_the_next_attempt)
+{
+    int port;
+    int listener = open_silent_port(&port);
+    char dsn[300];
+    snprintf(dsn, sizeof dsn, "host=127.0.0.1,%s port=%d,%s", getenv("PGHOST"), port, getenv("PGPORT"));
+    struct pg_pool_options options = fixture_options();
+    options.dsn = dsn;
+    options.connect_timeout = 200 * MILLISECOND;
+    struct pg_pool *pool = fixture_pool(&options);
+    struct outcome outcome = fixture_ask(pool, &echo, "x", PG_RETRY_NEVER);
+    ck_assert_int_eq(outcome.status, PG_STATUS_ROWS);
+    ck_assert_ptr_nonnull(strstr(fixture_statistics(pool).last_error, "did not answer the attempt to connect"));
+    pg_pool_destroy(pool);
+    close(listener);
+}
+END_TEST
+
 START_TEST(test_too_many_connections_at_the_server_leave_those_that_are_open_working)
 {
     fixture_sql("create role narrow login connection limit 1");
@@ -310,6 +344,7 @@ int main(int count, char **arguments)
     tcase_add_test(tests, test_a_stopped_server_costs_answers_and_no_restart_of_ours);
     tcase_add_test(tests, test_reads_outlive_a_quick_restart_of_the_server);
     tcase_add_test(tests, test_a_pool_starts_before_its_server);
+    tcase_add_test(tests, test_a_host_that_swallows_packets_is_passed_over_at_the_next_attempt);
     tcase_add_test(tests, test_too_many_connections_at_the_server_leave_those_that_are_open_working);
     tcase_add_test(tests, test_a_write_that_meets_a_standby_is_sent_again_elsewhere);
     suite_add_tcase(suite, tests);
