@@ -38,8 +38,10 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/registration_json.sql \
   sql/rules/registrations_mine.sql \
   sql/rules/schema_version.sql \
+  sql/rules/seat_wanted.sql \
   sql/rules/user_body.sql \
   sql/rules/user_get.sql \
-  sql/rules/user_seen.sql
+  sql/rules/user_seen.sql \
+  sql/rules/waitlist_place.sql
 
 EXTRA_DIST += sql/README.md

@@ -6,7 +6,7 @@
 
     statuses = run_clients(turnout.port, 2000, script)
 
-Some ten thousand requests a second from one core, so the server is what is measured, if it has the other one.
+About 50 microseconds of CPU a request: one core makes well over ten thousand a second where the server has the other one.
 """
 
 import asyncio
