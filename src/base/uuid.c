@@ -2,6 +2,7 @@
  * the millisecond and go up within it (RFC 9562, 6.2, method 3), 62 random bits. Any process. */
 #include "base/uuid.h"
 
+#include <pthread.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/random.h>
@@ -9,6 +10,33 @@
 #include "base/clock.h"
 
 static const char digits[] = "0123456789abcdef";
+
+/* Random bytes fetched ahead, as a system call for each id would cost more than the id. A child must not hand out what
+ * its parent had fetched: the fork empties the pool. */
+static struct {
+    unsigned char bytes[512];
+    size_t left;
+    bool guarded;
+} pool;
+
+static void empty_pool(void)
+{
+    pool.left = 0;
+}
+
+static void take_random(unsigned char *to, size_t length)
+{
+    if (!pool.guarded) {
+        INVARIANT(pthread_atfork(NULL, NULL, empty_pool) == 0);
+        pool.guarded = true;
+    }
+    if (pool.left < length) {
+        INVARIANT(getrandom(pool.bytes, sizeof pool.bytes, 0) == (ssize_t)sizeof pool.bytes);
+        pool.left = sizeof pool.bytes;
+    }
+    pool.left -= length;
+    memcpy(to, pool.bytes + pool.left, length);
+}
 
 void uuid_v7(char text[UUID_TEXT_SIZE])
 {
@@ -20,7 +48,7 @@ void uuid_v7(char text[UUID_TEXT_SIZE])
     last = moment;
 
     unsigned char bytes[16];
-    INVARIANT(getrandom(bytes + 8, 8, 0) == 8);
+    take_random(bytes + 8, 8);
     uint64_t milliseconds = moment >> 12;
     for (int i = 0; i < 6; i++)
         bytes[i] = (unsigned char)(milliseconds >> (40 - 8 * i));

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -71,6 +72,27 @@ START_TEST(test_ids_are_version_7_and_never_go_back)
         ck_assert_int_lt(strcmp(last, id), 0);
         memcpy(last, id, sizeof last);
     }
+}
+END_TEST
+
+START_TEST(test_a_child_makes_other_ids_than_its_parent)
+{
+    char id[UUID_TEXT_SIZE];
+    char childs[UUID_TEXT_SIZE];
+    int ends[2];
+    uuid_v7(id); /* random bytes are fetched ahead from here on */
+    ck_assert_int_eq(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        uuid_v7(childs);
+        _exit(write(ends[1], childs, sizeof childs) == (ssize_t)sizeof childs ? 0 : 1);
+    }
+    ck_assert_int_eq(read(ends[0], childs, sizeof childs), (ssize_t)sizeof childs);
+    ck_assert_int_eq(waitpid(child, NULL, 0), child);
+    uuid_v7(id);
+    ck_assert_str_ne(id + 19, childs + 19); /* behind the time */
+    close(ends[0]);
+    close(ends[1]);
 }
 END_TEST
 
@@ -302,6 +324,7 @@ int main(void)
     tcase_add_test(tests, test_an_arena_hands_out_memory_that_stays_until_it_is_reset);
     tcase_add_test(tests, test_a_buffer_keeps_its_bytes_while_it_grows_and_is_consumed);
     tcase_add_test(tests, test_ids_are_version_7_and_never_go_back);
+    tcase_add_test(tests, test_a_child_makes_other_ids_than_its_parent);
     tcase_add_test(tests, test_only_ids_of_the_one_form_are_read);
     tcase_add_test(tests, test_utf8_is_told_from_what_only_looks_like_it);
     tcase_add_test(tests, test_percent_escapes_are_decoded_once);
