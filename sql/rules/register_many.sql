@@ -128,17 +128,8 @@ begin
            j.refusal is null and j.department_fits
              and row_number() over (partition by j.event_id, j.refusal, j.department_fits order by j.item)
                  <= j.capacity - j.registered_count
-             and not (v_now >= j.start_datetime and j.waitlisted_count > 0 and exists (
-               select
-               from turnout.registrations w
-               join turnout.users waiting on waiting.id = w.user_id
-               left join turnout.event_department_counts c
-                 on c.event_id = w.event_id and c.department = coalesce(w.department, '')
-               where w.event_year = j.event_year and w.event_year between v_first_year and v_last_year
-                 and w.event_id = j.event_id and w.status = 'waitlisted'
-                 and (j.guests_allowed or waiting.kind <> 'guest')
-                 and (j.department_limit is null or w.department is null
-                      or coalesce(c.registered, 0) < j.department_limit)))
+             and not (v_now >= j.start_datetime and j.waitlisted_count > 0
+                      and turnout.seat_wanted(j.event_year, j.event_id, j.guests_allowed, j.department_limit))
              as seated
     from (
       select judged.*,
@@ -181,11 +172,8 @@ begin
                  case when d.decision = 'waitlisted' then d.place end, v_now, null, null)
              when d.decision = 'existing' then
                turnout.registration_json(d.old_id, d.event_id, d.user_id, d.old_status,
-                 case when d.old_status = 'waitlisted' then (
-                   select count(*)
-                   from turnout.registrations w
-                   where w.event_year = d.event_year and w.event_year between v_first_year and v_last_year
-                     and w.event_id = d.event_id and w.status = 'waitlisted' and w.queue_no <= d.old_queue_no) end,
+                 case when d.old_status = 'waitlisted' then
+                   turnout.waitlist_place(d.event_year, d.event_id, d.old_queue_no) end,
                  d.old_registered_at, d.old_cancelled_at, d.old_checked_in_at)
              when d.decision = 'not_open_yet' then
                format('{"opens_at":"%s","retry_after":%s}', turnout.api_time(d.registration_opens_at),

@@ -25,11 +25,7 @@ begin
   select count(*),
          '[' || coalesce(string_agg(
            turnout.registration_json(p.id, p.event_id, p.user_id, p.status,
-             case when p.status = 'waitlisted' then (
-               select count(*)
-               from turnout.registrations w
-               where w.event_year = p.event_year and w.event_id = p.event_id and w.status = 'waitlisted'
-                 and w.queue_no <= p.queue_no) end,
+             case when p.status = 'waitlisted' then turnout.waitlist_place(p.event_year, p.event_id, p.queue_no) end,
              p.registered_at, p.cancelled_at, p.checked_in_at), ',' order by p.line) filter (where p.line <= v_limit), '')
            || ']',
          max(turnout.microseconds(p.registered_at)) filter (where p.line = v_limit),
