@@ -32,7 +32,7 @@ count_trs_files() {
         totals=$(sed -n 's/^[0-9]*%: Checks: \([0-9]*\), Failures: \([0-9]*\), Errors: \([0-9]*\).*/\1 \2 \3/p' "${trs%.trs}.log" |
             awk '{ checks += $1; failures += $2 + $3 } END { if (NR > 0) print checks, failures }')
         if [ "$result" = SKIP ]; then
-            count_skipped "$name: $(tail -n 1 "${trs%.trs}.log")"
+            count_skipped "$name: $(grep -v '^SKIP ' "${trs%.trs}.log" | tail -n 1)"
             continue
         fi
         checks=1 failures=0
