@@ -1,9 +1,9 @@
 -- Takes an event for writing by somebody who must manage it, and answers with the row; the beginning of every event_*
 -- function that writes. outcome: null when the event is taken, else what to answer: not_found (also for drafts of others),
--- forbidden, busy (somebody else holds the seats row; never waits for it).
+-- forbidden, busy (somebody else holds the event, or has just deleted it: come again). Never waits.
 --
--- Locks, in this order: the seats row, then the events row (no key update). Who writes an events row holds its seats row,
--- so the second lock waits for nobody.
+-- Locks, in this order: the seats row, then the events row (no key update). Who writes an events row holds its seats row, so
+-- the second lock is free, but where somebody edits by hand.
 create or replace function turnout.lock_event(p_user_id uuid, p_role text, p_event_id uuid,
   out outcome text, out event turnout.events)
 language plpgsql
@@ -28,10 +28,9 @@ begin
     outcome := 'busy';
     return;
   end if;
-  select e.* into event from turnout.events e where e.id = p_event_id for no key update;
+  select e.* into event from turnout.events e where e.id = p_event_id for no key update skip locked;
   if not found then
-    -- A draft that was deleted since the first look.
-    outcome := 'not_found';
+    outcome := 'busy';
   end if;
 end
 $$;

@@ -170,6 +170,11 @@ def test_an_edit_does_not_wait_for_registrations_that_share_lock_the_event(rules
     assert rules.update(event, title="Edited meanwhile").outcome == "ok"
     assert rules.cancel_event(event).outcome == "ok"
     first_session.commit()
+    # Somebody's hand on the row itself is not waited for either.
+    first_session.run("select from turnout.events where id = %s for update", (scene.events[1],))
+    assert rules.update(scene.events[1], title="Edited meanwhile").outcome == "busy"
+    first_session.commit()
+    assert rules.update(scene.events[1], title="Edited after").outcome == "ok"
     # The twin that would have to wait: a key update.
     first_session.run("select from turnout.events where id = %s for key share", (event,))
     second_session.begin("select from turnout.events where id = %s for update", (event,))
