@@ -3,6 +3,7 @@
 #ifndef BASE_OBJECT_H
 #define BASE_OBJECT_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define OBJECT_HEADER uint32_t magic

@@ -222,6 +222,7 @@ static struct pg_pool *open_pool(const struct configuration *configuration, cons
                                  const char *password_file, int64_t least)
 {
     struct pg_pool_options options = {.base = child_base(scheduler.child),
+                                      .role = "scheduler",
                                       .name = name,
                                       .dsn = dsn,
                                       .password_file = password_file,

@@ -105,6 +105,7 @@ static struct pg_pool *open_pool(const char *name, int64_t most)
 {
     const struct configuration *configuration = worker.api.configuration;
     struct pg_pool_options options = {.base = worker.api.base,
+                                      .role = "worker",
                                       .name = name,
                                       .dsn = configuration->database,
                                       .password_file = configuration->database_password_file,
