@@ -10,10 +10,17 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 #define BACKLOG 4096
 #define UNIX_PREFIX "unix:"
+/* The children of a master that was killed listen for up to a second more (base/child.c), and who is started in its
+ * place at once would end with "do not restart". Microseconds; the pause in nanoseconds. */
+#define TAKEN_WAIT INT64_C(1500000)
+#define TAKEN_PAUSE 20000000
 
 /* One address of the list, cut out and without white space. */
 struct address {
@@ -94,6 +101,16 @@ bool listeners_check(const char *addresses, char *error, size_t error_size)
     return found == 0;
 }
 
+/* After a failure, errno says of what: is it an address that somebody holds and may soon give up? */
+static bool is_worth_waiting(int64_t until)
+{
+    static const struct timespec pause = {.tv_nsec = TAKEN_PAUSE};
+    if (errno != EADDRINUSE || clock_monotonic() >= until)
+        return false;
+    nanosleep(&pause, NULL);
+    return true;
+}
+
 /* A socket file whose listener has died is in the way of nobody. */
 static bool remove_dead_socket(const struct sockaddr_un *name, char *error, size_t error_size)
 {
@@ -104,6 +121,7 @@ static bool remove_dead_socket(const struct sockaddr_un *name, char *error, size
         close(probe);
     if (alive) {
         snprintf(error, error_size, "%s: another process listens there", name->sun_path);
+        errno = EADDRINUSE;
         return false;
     }
     if (failed == ECONNREFUSED)
@@ -111,11 +129,14 @@ static bool remove_dead_socket(const struct sockaddr_un *name, char *error, size
     return true;
 }
 
-int listener_open_unix(const char *path, unsigned mode, char *error, size_t error_size)
+/* -1: errno is EADDRINUSE where another process holds the address. */
+static int try_unix(const char *path, unsigned mode, char *error, size_t error_size)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
-    if (!check_path(path, error, error_size))
+    if (!check_path(path, error, error_size)) {
+        errno = 0;
         return -1;
+    }
     memcpy(name.sun_path, path, strlen(path));
     if (!remove_dead_socket(&name, error, error_size))
         return -1;
@@ -131,10 +152,22 @@ int listener_open_unix(const char *path, unsigned mode, char *error, size_t erro
     snprintf(error, error_size, "%s: %s", path, strerror(failed));
     if (descriptor >= 0)
         close(descriptor);
+    errno = failed;
     return -1;
 }
 
-static int open_tcp(const struct address *address, char *error, size_t error_size)
+int listener_open_unix(const char *path, unsigned mode, char *error, size_t error_size)
+{
+    int64_t until = clock_monotonic() + TAKEN_WAIT;
+    int descriptor;
+    do
+        descriptor = try_unix(path, mode, error, error_size);
+    while (descriptor < 0 && is_worth_waiting(until));
+    return descriptor;
+}
+
+/* -1: errno is EADDRINUSE where another process holds the address. */
+static int try_tcp(const struct address *address, char *error, size_t error_size)
 {
     struct addrinfo hints = {
         .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
@@ -142,6 +175,7 @@ static int open_tcp(const struct address *address, char *error, size_t error_siz
     int failed = getaddrinfo(address->host, address->port, &hints, &found);
     if (failed != 0) {
         snprintf(error, error_size, "%.80s: %s", address->text, gai_strerror(failed));
+        errno = 0;
         return -1;
     }
     int descriptor = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -150,13 +184,24 @@ static int open_tcp(const struct address *address, char *error, size_t error_siz
         descriptor >= 0 && setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
         (found->ai_family != AF_INET6 || setsockopt(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0) &&
         bind(descriptor, found->ai_addr, found->ai_addrlen) == 0 && listen(descriptor, BACKLOG) == 0;
-    if (!bound)
-        snprintf(error, error_size, "%.80s: %s", address->text, strerror(errno));
+    failed = errno;
     freeaddrinfo(found);
-    if (!bound && descriptor >= 0) {
+    if (bound)
+        return descriptor;
+    snprintf(error, error_size, "%.80s: %s", address->text, strerror(failed));
+    if (descriptor >= 0)
         close(descriptor);
-        descriptor = -1;
-    }
+    errno = failed;
+    return -1;
+}
+
+static int open_tcp(const struct address *address, char *error, size_t error_size)
+{
+    int64_t until = clock_monotonic() + TAKEN_WAIT;
+    int descriptor;
+    do
+        descriptor = try_tcp(address, error, error_size);
+    while (descriptor < 0 && is_worth_waiting(until));
     return descriptor;
 }
 

@@ -17,7 +17,8 @@ struct listeners {
 };
 
 /* Opens what `addresses` names ("127.0.0.1:8080, [::1]:8080, unix:/run/x.sock"); host names are resolved. Unix sockets
- * get `mode`. false: `error` says which and why; what had been opened is closed. */
+ * get `mode`. Waits a moment for an address that somebody holds: children of a master that was killed may still be
+ * leaving. false: `error` says which and why; what had been opened is closed. */
 bool listeners_open(struct listeners *listeners, const char *addresses, unsigned mode, char *error,
                     size_t error_size) MUST_CHECK;
 
@@ -32,8 +33,8 @@ void listeners_refuse_new(const struct listeners *listeners);
 /* Closes, and removes the paths of Unix sockets. */
 void listeners_close(struct listeners *listeners);
 
-/* One stream socket at a path, listening, for the control socket. A path that another live process listens on is
- * refused. -1: `error`. */
+/* One stream socket at a path, listening, for the control socket. A path that another live process goes on listening on
+ * is refused. -1: `error`. */
 int listener_open_unix(const char *path, unsigned mode, char *error, size_t error_size) MUST_CHECK;
 
 #endif
