@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/child.h"
 #include "base/clock.h"
 #include "pg/connection.h"
 #include "pg/entry.h"
@@ -327,7 +328,9 @@ static void answer(struct pg_pool *pool, struct pg_entry *entry, enum pg_status 
                    const PGresult *error, const char *message)
 {
     pool->answering = true;
+    child_set_activity(entry->query.statement->name, NULL);
     pg_entry_answer(entry, status, rows, error, message);
+    child_set_activity(NULL, NULL);
     pool->answering = false;
 }
 
