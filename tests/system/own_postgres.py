@@ -39,9 +39,6 @@ def own_turnout(cluster, start=True, through=None, **options):
         yield turnout
     finally:
         turnout.remove()
-        if not cluster.running:
-            cluster.start()
-        cluster.drop_database(name)
 
 
 def connect(cluster, turnout, user="postgres"):

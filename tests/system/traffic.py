@@ -10,6 +10,7 @@
 
 import asyncio
 import collections
+import datetime
 import os
 import pathlib
 import resource
@@ -46,7 +47,7 @@ class Traffic:
         self.going = True
         self.statuses = collections.Counter()
         self.answered = 0
-        # (time, what) of what a user would call a failed request: no answer, or a 5xx.
+        # (time, what, port of the client) of what a user would call a failed request: no answer, or a 5xx.
         self.failures = []
         # When a connection was lost with a request in flight.
         self.lost = []
@@ -95,25 +96,29 @@ class Traffic:
         except OSError:
             self.refused += 1
             return None
+        port = client.wire.transport.get_extra_info("sockname")
         self.in_flight += 1
         try:
             answer = await asyncio.wait_for(client.request(method, path, data, **keywords), ANSWER_PATIENCE)
         except ConnectionLost as lost:
             client.close()
             self.lost.append(time.monotonic())
-            self.failures.append((time.monotonic(), f"{method} {path}: {lost}"))
+            self._failed(f"{method} {path}: {lost}", port)
             return None
         except asyncio.TimeoutError:
             client.close()
-            self.failures.append((time.monotonic(), f"{method} {path}: no answer within {ANSWER_PATIENCE} s"))
+            self._failed(f"{method} {path}: no answer within {ANSWER_PATIENCE} s", port)
             return None
         finally:
             self.in_flight -= 1
         self.answered += 1
         self.statuses[answer.status] += 1
         if answer.status >= 500:
-            self.failures.append((time.monotonic(), f"{method} {path}: {answer.status} {answer.body[:200]}"))
+            self._failed(f"{method} {path}: {answer.status} {answer.body[:200]}", port)
         return answer
+
+    def _failed(self, what, sockname):
+        self.failures.append((time.monotonic(), what, sockname[1] if isinstance(sockname, tuple) else 0))
 
     def wait_for_answers(self, count, patience=60):
         """Waits until so many more requests have been answered."""
@@ -121,18 +126,38 @@ class Traffic:
         wait_until(lambda: self.answered >= enough or not self.thread.is_alive(), f"{count} more answers", patience)
         assert self.thread.is_alive() or self.answered >= enough, f"the clients have ended: {self.error!r}"
 
-    def failed_since(self, moment):
-        return [what for when, what in self.failures if when >= moment]
+
+async def visit(client, traffic, event, token, registration):
+    """A request of a person: registers, or gives the registration back. Answers the registration that is now held."""
+    if registration is None:
+        answer = await traffic.ask(client, "POST", "/api/registrations", {"event_id": event}, token=token)
+        assert answer is None or answer.status in (200, 201, 503), answer.body
+        return answer.json()["id"] if answer is not None and answer.status < 300 else None
+    answer = await traffic.ask(client, "DELETE", f"/api/registrations/{registration}", token=token)
+    assert answer is None or answer.status in (200, 503), answer.body
+    return None if answer is not None and answer.status == 200 else registration
 
 
-def reading(paths):
-    """A script that reads these paths one after the other."""
+def everyday(turnout, events, keep=lambda number: number % 2 == 0):
+    """A script in which a third of the clients register and cancel, each at an event of its own, and the others read.
+
+    keep(number): whether the client keeps its connection; the others make a new one for each request.
+    """
     async def script(client, number, traffic):
-        at = number
+        event, registration = events[number % len(events)], None
+        token = turnout.token(f"everyday{number}@example.com", department=f"Department {number % 3}")
         while traffic.going:
-            if await traffic.ask(client, "GET", paths[at % len(paths)]) is None:
-                await asyncio.sleep(0.01)
-            at += 1
+            before = traffic.answered
+            if number % 3 == 0:
+                registration = await visit(client, traffic, event, token, registration)
+            elif number % 3 == 1:
+                await traffic.ask(client, "GET", f"/api/events/{event}")
+            else:
+                await traffic.ask(client, "GET", "/api/events?limit=5", token=token)
+            if traffic.answered == before:
+                await asyncio.sleep(0.005)
+            if not keep(number):
+                client.close()
     return script
 
 
@@ -190,3 +215,35 @@ def wait_replaced(turnout, role, pid, patience=20):
         rows = turnout.processes(role)
         return all(row["state"] == "ready" and row["pid"] != pid for row in rows) and [row["pid"] for row in rows]
     return wait_until(all_ready, f"another {role} serves in place of {pid}", patience)
+
+
+def children(pid):
+    """The pids that the kernel knows as its children: what the process table says without asking the master."""
+    try:
+        return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def peers_of(pid, port):
+    """The ports of the clients whose connections to `port` (TCP, this host) the process has open."""
+    inodes = set()
+    for link in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = os.readlink(link)
+        except FileNotFoundError:
+            continue
+        if target.startswith("socket:["):
+            inodes.add(target[8:-1])
+    found = set()
+    for line in pathlib.Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
+        fields = line.split()
+        if fields[9] in inodes and int(fields[1].rpartition(":")[2], 16) == port and fields[3] != "0A":
+            found.add(int(fields[2].rpartition(":")[2], 16))
+    return found
+
+
+def log_moment(line):
+    """The time of a line of the log, in seconds since the epoch."""
+    text = line.split("time=", 1)[1].split(" ", 1)[0]
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
