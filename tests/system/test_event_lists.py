@@ -283,7 +283,7 @@ class Churn:
                 if self.stop.is_set():
                     return
                 work(organizer, number)
-        except Exception as error:  # pylint: disable=broad-except
+        except Exception as error:
             self.failures.append(error)
 
     def _add(self, organizer, number):

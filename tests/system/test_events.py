@@ -68,10 +68,11 @@ def test_a_new_event_is_a_draft_with_defaults_and_can_be_read_where_location_say
 
 def test_every_field_comes_back_as_it_was_sent(organizer, person):
     fields = event_fields(
-        title="Grand opening", description="Line\nline\t\"quoted\" \\ / é 漢", start_datetime=f"{YEAR}-03-01T08:00:00.250000Z",
-        end_datetime=f"{YEAR}-03-02T08:00:00Z", timezone="Asia/Tokyo", venue="東京本社 12階", category="town-hall_2",
-        capacity=1000000, registration_opens_at=f"{YEAR}-01-01T00:00:00Z", registration_closes_at=f"{YEAR}-03-01T00:00:00Z", waitlist_enabled=False,
-        waitlist_limit=0, guests_allowed=False, department_limit=3, organizer_ids=sorted([organizer.id, person.id]))
+        title="Grand opening", description="Line\nline\t\"quoted\" \\ / é 漢",
+        start_datetime=f"{YEAR}-03-01T08:00:00.250000Z", end_datetime=f"{YEAR}-03-02T08:00:00Z", timezone="Asia/Tokyo",
+        venue="東京本社 12階", category="town-hall_2", capacity=1000000, registration_opens_at=f"{YEAR}-01-01T00:00:00Z",
+        registration_closes_at=f"{YEAR}-03-01T00:00:00Z", waitlist_enabled=False, waitlist_limit=0, guests_allowed=False,
+        department_limit=3, organizer_ids=sorted([organizer.id, person.id]))
     event = organizer.draft(**fields)
     assert {name: event[name] for name in fields} == fields
 

@@ -129,7 +129,8 @@ def test_text_that_is_no_token_is_refused(turnout):
     head, claims, signature = token.split(".")
     for wrong in ("x", "...", "..", f"{head}.{claims}", f"{head}.{claims}.", f".{claims}.{signature}", f"{token}.x", f"{token}=",
                   f"{head}.{claims}.{signature[:-1]}", f"{head}.{claims}.{signature}AA", "x" * 9000, f"{token}%20",
-                  f"{head}..{signature}", sign([], turnout.key), sign({}, turnout.key), sign(b"null", turnout.key), sign(b"{", turnout.key)):
+                  f"{head}..{signature}", sign([], turnout.key), sign({}, turnout.key), sign(b"null", turnout.key),
+                  sign(b"{", turnout.key)):
         assert me(turnout, wrong).status == 401, wrong
     assert_let_in(turnout, token)
 

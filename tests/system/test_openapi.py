@@ -1,5 +1,6 @@
-"""The description of the API against the server that serves it: every answer that it describes is provoked and held against it, member by
-member and header by header. tests/lint/openapi.py holds the document against the source; its reader of schemas is used here."""
+"""The description of the API against the server that serves it: every answer that it describes is provoked and held against it,
+member by member and header by header. tests/lint/openapi.py holds the document against the source; its reader of schemas is used
+here."""
 
 import importlib.util
 import itertools

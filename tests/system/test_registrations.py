@@ -1,5 +1,5 @@
-"""Registering, waiting, cancelling and coming back, as people meet it over HTTP. The rules alone, row by row and stepped against each
-other, are in test_rules_*.py."""
+"""Registering, waiting, cancelling and coming back, as people meet it over HTTP. The rules alone, row by row and stepped against
+each other, are in test_rules_*.py."""
 
 import uuid
 
@@ -380,7 +380,8 @@ def test_a_cursor_of_my_list_is_mine_alone(organizer, people):
     assert people[0].get(path).status == 200
 
 
-@pytest.mark.parametrize("wrong", ["limit=0", "limit=101", "limit=x", "cursor=x", "event_id=x", "status=registered", "limit=1&limit=2"])
+@pytest.mark.parametrize("wrong", ["limit=0", "limit=101", "limit=x", "cursor=x", "event_id=x", "status=registered",
+                                   "limit=1&limit=2"])
 def test_my_list_refuses_wrong_parameters(person, wrong):
     answer = refused(person.get(f"/api/registrations?{wrong}"), 422, "invalid-fields")
     assert [error["parameter"] for error in answer["errors"]] == [wrong.partition("=")[0]]

@@ -1,4 +1,4 @@
-"""Text of every kind as title, venue and description, and the names of time zones: returned as stored, or refused with the reason."""
+"""Text of every kind as title, venue and description, and names of time zones: returned as stored, or refused with the reason."""
 
 import json
 import urllib.parse
