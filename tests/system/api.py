@@ -9,6 +9,8 @@ import datetime
 import itertools
 import os
 
+from sql_harness import wait_until
+
 numbers = itertools.count(1)
 
 # A year that has its partitions and lies ahead, for tests that name fixed moments.
@@ -114,6 +116,13 @@ def pages(get, path):
             return found
         assert answer.headers["link"] == f'<{path}{separator}cursor={cursor}>; rel="next"'
         answer = get(f"{path}{separator}cursor={cursor}")
+
+
+def logged(turnout, *fragments):
+    """The line of the log that holds all of the fragments. A line is written behind the answer, so it is waited for."""
+    lines = wait_until(lambda: turnout.log_lines(*fragments), f"{fragments} is logged")
+    assert len(lines) == 1, lines
+    return lines[0]
 
 
 def set_event(database, event, **columns):

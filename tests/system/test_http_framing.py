@@ -3,6 +3,7 @@ request; without the bad part, the same bytes are read and what follows is answe
 
 import pytest
 
+from api import logged
 from wire import Wire, get
 
 GET = "GET /api/events HTTP/1.1\r\n"
@@ -144,7 +145,7 @@ def test_the_verdict_does_not_depend_on_how_the_bytes_were_cut(turnout, what):
             assert wire.is_closed()
 
 
-def test_what_was_smuggled_is_never_written(turnout, postgres):
+def test_what_was_smuggled_is_never_answered(turnout):
     """A request in the body of another, for whoever would read the wrong length."""
     inner = get("/api/events", "X-Request-Id: smuggled")
     prefix = f"{POST}{HOST}Content-Length: {len(inner) + 5}\r\n"
@@ -155,5 +156,5 @@ def test_what_was_smuggled_is_never_written(turnout, postgres):
         wire.send(f"{prefix}\r\n0\r\n\r\n".encode(), inner, get("/api/events", "X-Request-Id: outside"))
         assert wire.answer().status == 401
         assert wire.answer().headers["x-request-id"] == "outside"
+    logged(turnout, "request_id=outside")
     assert not turnout.log_lines("request_id=smuggled")
-    assert turnout.log_lines("request_id=outside")
