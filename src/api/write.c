@@ -47,9 +47,8 @@ static void try_again_later(struct write *write)
         wait = BUSY_WAIT_MOST;
     wait = wait / 2 + (int64_t)((uint64_t)random() % (uint64_t)wait) / 2;
     write->attempts++;
-    /* The row may be held by our own first try, whose connection was lost: from now on the rule looks for what it did.
-     */
-    if (write->query.retry == PG_RETRY_RESEND)
+    /* The row may be held by our own lost try: from now on the rule looks for what it did. */
+    if (write->in_doubt && write->query.retry == PG_RETRY_RESEND)
         write->query.parameters[write->query.resent_parameter] = "true";
     if (write->timer == NULL)
         write->timer = evtimer_new(api_get()->base, on_timer, write);
@@ -62,13 +61,21 @@ static void on_answer(void *context, const struct pg_answer *answer)
 {
     struct write *write = context;
     OBJECT_CHECK(write, WRITE_MAGIC);
-    if (is_busy(answer) && clock_monotonic() < write->deadline) {
+    bool busy = is_busy(answer);
+    write->in_doubt = write->in_doubt || answer->in_doubt;
+    if (busy && clock_monotonic() < write->deadline) {
         PQclear(answer->result);
         try_again_later(write);
         return;
     }
     if (write->timer != NULL)
         event_free(write->timer);
+    if (write->in_doubt && (busy || answer->status != PG_STATUS_ROWS)) {
+        /* The last try did nothing, but an earlier one may: "nothing was written" would be a guess. */
+        PQclear(answer->result);
+        answer_failure(write->request, &(const struct pg_answer){.status = PG_STATUS_LOST}, write->style.lost);
+        return;
+    }
     answer_row(write->request, answer, &write->style);
 }
 

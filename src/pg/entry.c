@@ -35,7 +35,7 @@ void pg_entry_answer(struct pg_entry *entry, enum pg_status status, PGresult *ro
                      const char *message)
 {
     OBJECT_CHECK(entry, PG_ENTRY_MAGIC);
-    struct pg_answer answer = {.status = status, .result = rows, .message = message};
+    struct pg_answer answer = {.status = status, .result = rows, .message = message, .in_doubt = entry->in_doubt};
     if (error != NULL) {
         snprintf(answer.sqlstate, sizeof answer.sqlstate, "%s", pg_entry_sqlstate(error));
         const char *primary = PQresultErrorField(error, PG_DIAG_MESSAGE_PRIMARY);

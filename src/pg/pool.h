@@ -41,6 +41,7 @@ struct pg_answer {
     PGresult *result; /* PG_STATUS_ROWS: owned by the callee, PQclear it; else NULL */
     char sqlstate[6];
     const char *message; /* valid during the call */
+    bool in_doubt; /* an earlier sending was lost with its connection: it may be at work still, or have taken effect */
 };
 
 typedef void pg_done(void *context, const struct pg_answer *answer);
