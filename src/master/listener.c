@@ -124,8 +124,16 @@ static bool remove_dead_socket(const struct sockaddr_un *name, char *error, size
         errno = EADDRINUSE;
         return false;
     }
-    if (failed == ECONNREFUSED)
-        unlink(name->sun_path);
+    struct stat status;
+    if (failed != ECONNREFUSED || lstat(name->sun_path, &status) != 0)
+        return true;
+    if (!S_ISSOCK(status.st_mode)) {
+        /* a mistyped path: connect(2) refuses with the same error */
+        snprintf(error, error_size, "%s: is in the way, and is no socket", name->sun_path);
+        errno = EEXIST;
+        return false;
+    }
+    unlink(name->sun_path);
     return true;
 }
 
