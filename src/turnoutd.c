@@ -12,6 +12,7 @@
 #include "base/title.h"
 #include "config.h"
 #include "master/master.h"
+#include "pg/pool.h"
 
 #define DEFAULT_CONFIGURATION TURNOUT_SYSCONFDIR "/turnout/turnout.conf"
 
@@ -35,6 +36,18 @@ static void print_option(void *context, const char *name, const char *value, con
 {
     (void)context;
     printf("%s = %s  # default: %s; from: %s\n", name, value, preset[0] == '\0' ? "(not set)" : preset, origin);
+}
+
+/* What is printed holds no secret: a connection string with a password in it is refused, here as at the start. */
+static void refuse_passwords(const struct configuration *configuration, const char *path)
+{
+    const char *const strings[][2] = {{"database", configuration->database},
+                                      {"database_owner", configuration->database_owner}};
+    for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++) {
+        char error[384];
+        if (strings[i][1] != NULL && !pg_dsn_check(strings[i][1], error, sizeof error))
+            log_bad_start("%s: %s: %s", path, strings[i][0], error);
+    }
 }
 
 static void print_statements(void)
@@ -117,6 +130,7 @@ int main(int argc, char **argv)
     if (configuration == NULL)
         log_bad_start("%s", error);
     if (action == ACTION_PRINT) {
+        refuse_passwords(configuration, path);
         configuration_each(configuration, print_option, NULL);
         configuration_free(configuration);
         return 0;

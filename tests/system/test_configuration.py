@@ -70,6 +70,7 @@ def test_each_value_is_printed_with_where_it_comes_from(configured):
     ("workers", "none", 'workers: expected a number from 1 to 256, not "none"'),
     ("idle_timeout", "9", 'idle_timeout: expected a duration (us, ms, s, m, h, d) from 10ms to 1h, not "9"'),
     ("public_read", "true", 'public_read: expected yes or no, not "true"'),
+    ("db_connections_min", "0", 'db_connections_min: expected a number from 1 to 1000, not "0"'),
 ])
 def test_a_mistake_is_one_line_with_its_place_and_ends_with_status_2(configured, name, value, complaint):
     configured.configure(**{name: value})
@@ -143,3 +144,36 @@ def test_help_and_version_are_printed(program):
     wrong = server.run(program, "--nonsense", check=False)
     assert wrong.returncode == 2
     assert "--nonsense" in wrong.stderr
+
+
+@pytest.mark.parametrize("option", ["database", "database_owner"])
+@pytest.mark.parametrize("text", ["dbname=x password=hunter2", "postgresql://me:hunter2@host/x"])
+def test_a_password_in_a_connection_string_is_printed_nowhere(configured, option, text):
+    configured.configure(**{option: text.replace(" password=hunter2", "").replace(":hunter2", "")})
+    assert "dbname=" in printed_options(configured)[option][0] or "me@host" in printed_options(configured)[option][0]
+    configured.configure(**{option: text})
+    for arguments in (("--print-config",), ("--check-config",), ()):
+        done = turnoutd(configured, *arguments)
+        assert done.returncode == 2
+        assert f"{option}: a password does not belong here" in done.stderr
+        assert "hunter2" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("option", ["listen", "internal_listen", "control_socket"])
+def test_a_file_that_is_no_socket_is_never_removed_to_listen_there(configured, option):
+    file = configured.folder / "precious"
+    file.write_text("data", encoding="ascii")
+    configured.configure(**{option: file if option == "control_socket" else f"unix:{file}"})
+    done = turnoutd(configured)
+    assert done.returncode == 2
+    assert f"{option}: {file}: is in the way, and is no socket" in done.stderr
+    assert file.read_text(encoding="ascii") == "data"
+
+
+def test_the_socket_of_a_daemon_that_was_killed_is_taken_over(new_turnout):
+    turnout = new_turnout()
+    turnout.process.kill()
+    turnout.process.wait(10)
+    assert turnout.control_socket.exists() and turnout.unix_socket.exists()
+    turnout.start()
+    assert [process["role"] for process in turnout.processes("master")] == ["master"]
