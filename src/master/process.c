@@ -20,6 +20,9 @@
 /* A child that dies before it serves: 100 ms, doubled with each death in a row, at most 30 s. */
 #define BACKOFF_FIRST INT64_C(100000)
 #define BACKOFF_MOST INT64_C(30000000)
+/* One that crashes within a second of serving may do so for ever (a request that somebody repeats, a broken library):
+ * the first time it starts again at once, then it backs off like one that never served. */
+#define CRASH_SOON INT64_C(1000000)
 
 static struct {
     struct process_options options;
@@ -86,7 +89,7 @@ static void take_message(struct process *process, struct message_reader *reader)
     case CHILD_MESSAGE_READY:
         if (process->state == PROCESS_STARTING)
             set_state(process, PROCESS_READY);
-        process->failures = 0;
+        process->serves_since = clock_monotonic();
         table.ever_ready = true;
         log_info("child serves", log_text("role", role_names[process->role]), log_int("of", process->slot),
                  log_int("child", process->pid), log_int("after_us", clock_monotonic() - process->started_clock));
@@ -177,6 +180,7 @@ static int fork_child(struct process *process)
     process->channel = ends[0];
     process->started_at = clock_realtime();
     process->started_clock = clock_monotonic();
+    process->serves_since = 0;
     process->last_pong = process->started_clock;
     process->last_number = table.ping_number; /* earlier pings are not its to answer */
     process->report = (struct child_report){.db_share = start.db_share};
@@ -203,10 +207,25 @@ static void log_death(const struct process *process, int status, bool expected)
            log_int("connections", process->report.connections));
 }
 
+/* How long its successor waits. Who was killed has not failed. */
+static int64_t pause_after(struct process *process, int status)
+{
+    bool killed = WIFSIGNALED(status) && (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM);
+    bool served = process->serves_since != 0;
+    if (served && (killed || clock_monotonic() - process->serves_since >= CRASH_SOON)) {
+        process->failures = 0;
+        return 0;
+    }
+    int failures = process->failures++;
+    if (served && failures == 0)
+        return 0;
+    int64_t wait = BACKOFF_FIRST << (failures < 9 ? failures : 9);
+    return wait < BACKOFF_MOST ? wait : BACKOFF_MOST;
+}
+
 static void bury(struct process *process, int status)
 {
     bool told = process->state == PROCESS_STOPPING;
-    bool served = process->state == PROCESS_READY;
     log_death(process, status, told && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_STATUS_DONE);
     event_free(process->channel_event);
     process->channel_event = NULL;
@@ -225,13 +244,7 @@ static void bury(struct process *process, int status)
         table.bad_start = table.bad_start || !table.ever_ready || process_workers_ready() == 0;
         return;
     }
-    int64_t wait = 0;
-    if (!served && !told) {
-        wait = BACKOFF_FIRST << (process->failures < 9 ? process->failures : 9);
-        wait = wait > BACKOFF_MOST ? BACKOFF_MOST : wait;
-        process->failures++;
-    }
-    process->restart_at = clock_monotonic() + wait;
+    process->restart_at = clock_monotonic() + (told ? 0 : pause_after(process, status));
     set_state(process, PROCESS_BACKOFF);
 }
 

@@ -17,7 +17,7 @@ enum process_state {
     PROCESS_STARTING, /* forked; has not said that it serves */
     PROCESS_READY,    /* serves */
     PROCESS_STOPPING, /* was told to stop */
-    PROCESS_BACKOFF,  /* died before it served; no process now, started again at `restart_at` */
+    PROCESS_BACKOFF,  /* no process now, started again at `restart_at` */
     PROCESS_FAILED,   /* ended with "do not restart"; no process now */
 };
 
@@ -33,11 +33,12 @@ struct process {
     struct event *channel_event;
     int64_t started_at;    /* realtime, microseconds */
     int64_t started_clock; /* monotonic */
+    int64_t serves_since;  /* monotonic; 0: it has not said yet that it serves */
     int64_t last_pong;     /* monotonic */
     int64_t last_number;   /* of the last pong */
     int64_t restart_at;    /* monotonic, PROCESS_BACKOFF */
     int64_t restarts;
-    int failures; /* deaths in a row before serving */
+    int failures; /* deaths in a row before serving, or by a crash soon after */
     bool removed; /* not to be started again: the table shrinks */
     struct child_report report;
 };
