@@ -163,10 +163,12 @@ void problem_respond(struct http_request *request, enum problem problem, const s
     buffer_append(&body, "}", 1);
     json_decref(members);
 
-    const char *headers = details->headers;
+    /* caches may remember a 404 or 405 of which they are told nothing (RFC 9111, 4.2.2), and the draft be published */
+    const char *headers =
+        arena_printf(request->arena, "%sCache-Control: no-store\r\n", details->headers == NULL ? "" : details->headers);
     int seconds = retry_seconds(status, details->retry_after);
     if (seconds > 0)
-        headers = arena_printf(request->arena, "%sRetry-After: %d\r\n", headers == NULL ? "" : headers, seconds);
+        headers = arena_printf(request->arena, "%sRetry-After: %d\r\n", headers, seconds);
     /* `memory` is what the buffer owns; an answer never outlives it */
     struct http_response response = {.status = status,
                                      .content_type = "application/problem+json",

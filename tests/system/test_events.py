@@ -417,6 +417,16 @@ def test_only_what_came_without_a_token_may_be_kept_by_shared_caches(turnout, or
     assert person.get("/api/registrations").headers["cache-control"] == "private, no-store"
 
 
+def test_no_cache_remembers_that_something_was_not_there(turnout, organizer):
+    draft = organizer.draft()
+    path = f"/api/events/{draft['id']}"
+    hidden = turnout.get(path)
+    assert (hidden.status, hidden.headers["cache-control"]) == (404, "no-store")
+    assert organizer.post(f"{path}/publish").status == 200
+    shown = turnout.get(path)
+    assert shown.status == 200 and "no-store" not in shown.headers["cache-control"]
+
+
 def test_head_says_what_get_would_say_without_the_body(turnout, organizer):
     event = organizer.event()
     path = f"/api/events/{event['id']}"
