@@ -12,9 +12,10 @@
 static const char digits[] = "0123456789abcdef";
 
 /* Random bytes fetched ahead, as a system call for each id would cost more than the id. A child must not hand out what
- * its parent had fetched: the fork empties the pool. */
+ * its parent had fetched: the fork empties the pool. 256 bytes are the most that getrandom(2) always gives whole,
+ * whatever signals come. */
 static struct {
-    unsigned char bytes[512];
+    unsigned char bytes[256];
     size_t left;
     bool guarded;
 } pool;
