@@ -1,14 +1,27 @@
 -- The seats row and the department counters, counted from the registrations that are about to be written, and then these.
 -- Seats first, as everywhere: the lock order.
 
--- The foreign keys of the two largest tables are taken off and put back, which checks all rows in one query each instead of one by
--- one. Their definitions are read from the catalogue.
-select string_agg(format('alter table %s drop constraint %I', conrelid::regclass, conname), '; ') as demo_keys_off,
-       string_agg(format('alter table %s add constraint %I %s', conrelid::regclass, conname, pg_get_constraintdef(oid)), '; ')
-         as demo_keys_on
-from pg_constraint
-where contype = 'f' and conparentid = 0
-  and conrelid in ('turnout.registrations'::regclass, 'turnout.event_department_counts'::regclass) \gset
+-- The keys and indexes of registrations, and the foreign keys of the department counters, are taken off and put back: that sorts once
+-- and checks all rows in one query each, instead of row by row. Their definitions are read from the catalogue.
+with parts as (
+  select conname::text as name, case contype when 'f' then 3 else 1 end as stage,
+         format('alter table %s drop constraint %I', conrelid::regclass, conname) as off,
+         format('alter table %s add constraint %I %s', conrelid::regclass, conname, pg_get_constraintdef(oid)) as on_again
+  from pg_constraint
+  where conparentid = 0
+    and ((conrelid = 'turnout.registrations'::regclass and contype in ('p', 'u', 'f'))
+         or (conrelid = 'turnout.event_department_counts'::regclass and contype = 'f'))
+  union all
+  -- `on only` would leave out the partitions.
+  select indexrelid::regclass::text, 2, format('drop index %s', indexrelid::regclass),
+         replace(pg_get_indexdef(indexrelid), ' ON ONLY ', ' ON ')
+  from pg_index i
+  where indrelid = 'turnout.registrations'::regclass
+    and not exists (select from pg_constraint c where c.conindid = i.indexrelid and c.contype in ('p', 'u'))
+)
+select string_agg(off, '; ' order by stage desc, name) as demo_keys_off,
+       string_agg(on_again, '; ' order by stage, name) as demo_keys_on
+from parts \gset
 :demo_keys_off;
 
 insert into turnout.event_seats (event_id, capacity, registered_count, waitlisted_count, checked_in_count, last_queue_no)

@@ -6,7 +6,7 @@
 --
 -- Locks: users, events, event_organizers, event_seats, event_department_counts and registrations, in this order; by inserts, but
 -- events exclusively where its search index is made anew rather than fed row by row, and the last two, with users and events, where
--- foreign keys are taken off and put back. So nobody else works on the database meanwhile.
+-- keys and indexes are taken off and put back. So nobody else works on the database meanwhile.
 \set ON_ERROR_STOP on
 \set QUIET on
 \pset tuples_only on
