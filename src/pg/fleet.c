@@ -45,13 +45,14 @@ void pg_fleet_start(struct pg_fleet *fleet, const struct pg_pool_options *option
 /* The first idle one, so that those behind it can grow idle; else the one with the shortest pipeline. */
 struct pg_connection *pg_fleet_choose(const struct pg_fleet *fleet, int64_t now)
 {
+    int most = fleet->options->depth > 0 ? fleet->options->depth : PG_CONNECTION_DEPTH;
     struct pg_connection *connection, *best = NULL;
     TAILQ_FOREACH (connection, &fleet->open, link) {
         if (connection->state != PG_CONNECTION_READY || connection->draining || connection->broken)
             continue;
         if (connection->depth == 0)
             return connection;
-        if (connection->depth < PG_CONNECTION_DEPTH && now - connection->head_since < STALL &&
+        if (connection->depth < most && now - connection->head_since < STALL &&
             (best == NULL || connection->depth < best->depth))
             best = connection;
     }

@@ -71,6 +71,7 @@ struct pg_pool_options {
     int64_t statement_timeout; /* set on the server; the pool cuts a connection that is silent for twice as long */
     int64_t idle_time;         /* a connection above the minimum closes after it */
     int64_t lifetime; /* a connection is replaced after it (with up to a tenth of jitter), when nothing is in flight */
+    int depth;        /* queries in flight on one connection; 0: as many as fill a round trip */
     int queue_max;    /* queries that may wait for a connection; past it PG_STATUS_UNAVAILABLE at once */
 };
 

@@ -22,6 +22,11 @@
 /* Queries that may wait for a connection in each pool: at a few thousand statements a second they are gone within the
  * acquire time-out; more would only be answered late. */
 #define QUEUE_MAX 10000
+/* A write that stands behind another one on its connection begins when that has ended, and be it long after this
+ * process has died: too late for the rules to see that it was asked for before what its person did since
+ * (last_action_at against the start of the transaction). So writes wait here, not there; a commit takes longer than the
+ * way back and forth. */
+#define WRITE_DEPTH 1
 
 /* Boot lifetime. */
 static struct {
@@ -101,7 +106,7 @@ static void on_db_share(void *context, int64_t share)
     pg_pool_set_max(worker.api.read, share - share / 2);
 }
 
-static struct pg_pool *open_pool(const char *name, int64_t most)
+static struct pg_pool *open_pool(const char *name, int64_t most, int depth)
 {
     const struct configuration *configuration = worker.api.configuration;
     struct pg_pool_options options = {.base = worker.api.base,
@@ -116,6 +121,7 @@ static struct pg_pool *open_pool(const char *name, int64_t most)
                                       .statement_timeout = configuration->db_statement_timeout,
                                       .idle_time = configuration->db_idle_time,
                                       .lifetime = configuration->db_lifetime,
+                                      .depth = depth,
                                       .queue_max = QUEUE_MAX};
     return pg_pool_create(&options);
 }
@@ -164,8 +170,8 @@ int worker_main(const struct worker_options *options)
     read_secrets(options->configuration);
     srandom((unsigned)getpid()); /* jitter only */
     int64_t share = options->start->db_share;
-    worker.api.read = open_pool("read", share - share / 2);
-    worker.api.write = open_pool("write", share / 2);
+    worker.api.read = open_pool("read", share - share / 2, 0);
+    worker.api.write = open_pool("write", share / 2, WRITE_DEPTH);
     api_set(&worker.api);
     worker.server = serve(api_routes(), options->listeners, options->listener_count);
     worker.internal = serve(api_internal_routes(), options->internal, options->internal_count);

@@ -5,16 +5,19 @@ import itertools
 
 import psycopg
 
-from server import Turnout
+from server import Turnout, free_port
 from sql_harness import APP, OWNER, PrivatePostgres, migrate, wait_until
 
 _numbers = itertools.count(1)
 
 
 @contextlib.contextmanager
-def own_postgres(**settings):
-    """A cluster that nobody else uses. It must have seen no deadlock when it goes."""
+def own_postgres(tcp=False, **settings):
+    """A cluster that nobody else uses. It must have seen no deadlock when it goes. tcp: it listens on its port of 127.0.0.1, too."""
+    if tcp:
+        settings |= {"listen_addresses": "127.0.0.1", "port": str(free_port())}
     cluster = PrivatePostgres(settings=settings)
+    cluster.port = int(settings.get("port", cluster.port))
     try:
         cluster.start()
         yield cluster
@@ -25,7 +28,7 @@ def own_postgres(**settings):
 
 @contextlib.contextmanager
 def own_turnout(cluster, start=True, through=None, **options):
-    """A turnoutd on a database of its own there. `through`: a folder whose socket leads to the cluster (see proxy.py)."""
+    """A turnoutd on a database of its own there. `through`: a host, or a folder whose socket leads to the cluster (proxy.py)."""
     name = f"crash_{next(_numbers)}"
     migrate(cluster.create_database(name))
     app, owner = cluster.dsn(name, APP), cluster.dsn(name, OWNER)
