@@ -34,6 +34,7 @@ static struct write *start(struct http_request *request, const struct caller *ca
     write->query.parameters[2] = caller->user_id;
     write->query.parameters[3] = caller->role;
     write->query.parameters[4] = id;
+    write->event_id = id;
     write->query.retry = PG_RETRY_NEVER;
     return write;
 }

@@ -13,6 +13,8 @@
  * it random, so that those who wait for the same row do not meet again. */
 #define BUSY_WAIT_FIRST INT64_C(1000)
 #define BUSY_WAIT_MOST INT64_C(64000)
+/* Seconds for Retry-After of who has waited too long behind others. */
+#define LATE_RETRY 1
 
 static void on_answer(void *context, const struct pg_answer *answer);
 
@@ -57,6 +59,20 @@ static void try_again_later(struct write *write)
     evtimer_add(write->timer, &delay);
 }
 
+/* Makes way for the next at the same event. Who has waited too long there is told so without a statement. */
+static void leave_lane(struct write *write)
+{
+    struct write *next = write->place.lane == NULL ? NULL : lane_leave(&write->place);
+    while (next != NULL && clock_monotonic() >= next->deadline) {
+        struct write *late = next;
+        OBJECT_CHECK(late, WRITE_MAGIC);
+        next = lane_leave(&late->place);
+        problem_respond(late->request, PROBLEM_OVERLOADED, &(const struct problem_details){.retry_after = LATE_RETRY});
+    }
+    if (next != NULL)
+        submit(next);
+}
+
 static void on_answer(void *context, const struct pg_answer *answer)
 {
     struct write *write = context;
@@ -70,6 +86,7 @@ static void on_answer(void *context, const struct pg_answer *answer)
     }
     if (write->timer != NULL)
         event_free(write->timer);
+    leave_lane(write);
     if (write->in_doubt && (busy || answer->status != PG_STATUS_ROWS)) {
         /* The last try did nothing, but an earlier one may: "nothing was written" would be a guess. */
         PQclear(answer->result);
@@ -97,5 +114,6 @@ struct write *write_start(struct http_request *request, const struct pg_statemen
 
 void write_send(struct write *write)
 {
-    submit(write);
+    if (write->event_id == NULL || lane_enter(&write->place, write->event_id, write))
+        submit(write);
 }

@@ -4,6 +4,7 @@
 #define API_WRITE_H
 
 #include "api/answer.h"
+#include "api/lane.h"
 #include "http/request.h"
 #include "pg/pool.h"
 
@@ -13,7 +14,9 @@ struct write {
     struct http_request *request;
     struct pg_query query; /* statement, parameters (arena or static memory) and retry are the caller's to fill */
     struct answer_style style;
+    const char *event_id;  /* writes to the same event go one after another; NULL: nobody knows which it is */
     const char *action_id; /* a new one; ties the audit log to this action, whatever connection it went over */
+    struct lane_place place;
     struct event *timer;
     int64_t deadline;
     int attempts;
@@ -23,7 +26,7 @@ struct write {
 /* A new write with a new action id. Its request id and action id stand at parameters 0 and 1, where most functions take
  * them. */
 struct write *write_start(struct http_request *request, const struct pg_statement *statement);
-/* Sends it, and answers the request when it is decided. */
+/* Sends it, now or after those before it at the same event, and answers the request when it is decided. */
 void write_send(struct write *write);
 
 #endif
