@@ -63,11 +63,16 @@ static void on_master_death(int number)
 #ifndef __SANITIZE_ADDRESS__ /* it has its own report */
 static void on_crash(int number)
 {
+    /* not by log_record, which may be what crashed; no activity and no id holds what would have to be escaped */
+    static const char logfmt[] = "level=error pid=%d message=\"crashed\" signal=%d activity=\"%s\" request_id=\"%s\"\n";
+    static const char json[] = "{\"level\":\"error\",\"pid\":%d,\"message\":\"crashed\",\"signal\":%d,"
+                               "\"activity\":\"%s\",\"request_id\":\"%s\"}\n";
+    const char *what = activity.what == NULL ? "idle" : activity.what;
+    const char *request_id = activity.request_id == NULL ? "" : activity.request_id;
     char line[512];
-    int length = snprintf(line, sizeof line,
-                          "level=error pid=%d message=\"crashed\" signal=%d activity=\"%s\" request_id=\"%s\"\n",
-                          (int)getpid(), number, activity.what == NULL ? "idle" : activity.what,
-                          activity.request_id == NULL ? "" : activity.request_id);
+    int length = log_current_format() == LOG_FORMAT_JSON
+                     ? snprintf(line, sizeof line, json, (int)getpid(), number, what, request_id)
+                     : snprintf(line, sizeof line, logfmt, (int)getpid(), number, what, request_id);
     ssize_t written = write(STDERR_FILENO, line, (size_t)length);
     (void)written;
     raise(number); /* SA_RESETHAND: now with the default action */

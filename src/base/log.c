@@ -44,6 +44,11 @@ enum log_level log_current_level(void)
     return state.level;
 }
 
+enum log_format log_current_format(void)
+{
+    return state.format;
+}
+
 void log_set_process(const char *role, int slot)
 {
     state.role = role;

@@ -37,6 +37,8 @@ void log_configure(enum log_level level, enum log_format format);
 void log_set_level(enum log_level level);
 /* The least level that is written. */
 enum log_level log_current_level(void);
+/* How records look. */
+enum log_format log_current_format(void);
 
 /* Names the process in each record ("master", "worker", ...); `slot` below 0 is left out. `role` must be a literal. */
 void log_set_process(const char *role, int slot);

@@ -1,8 +1,12 @@
 """What the log says of requests and of the program: one line each, readable by machines, nothing secret, nothing forged."""
 
 import json
+import os
 import re
 import shlex
+import signal
+
+import pytest
 
 from sql_harness import wait_until
 
@@ -86,3 +90,13 @@ def test_the_log_can_be_json_and_the_access_log_off(turnout):
     wait_until(lambda: [line for line in turnout.log_text().splitlines() if line.startswith("{") and json.loads(line)["message"] == "request"],
                "requests are logged again")
     turnout.restart(log_format="logfmt")
+
+
+@pytest.mark.skipif("TURNOUT_SANITIZER_LOGS" in os.environ, reason="a sanitizer writes a report of its own in place of the last words")
+def test_the_last_words_of_a_crash_are_json_where_the_log_is(new_turnout):
+    turnout = new_turnout(log_format="json")
+    turnout.kill("worker", how=signal.SIGSEGV)
+    wait_until(lambda: turnout.log_lines('"crashed"') and turnout.log_lines('"child died"'), "the crash stands in the log")
+    records = [json.loads(line) for line in turnout.log_text().splitlines()]
+    words, = [record for record in records if record["message"] == "crashed"]
+    assert (words["level"], words["signal"], words["activity"]) == ("error", signal.SIGSEGV, "idle")
