@@ -1,5 +1,6 @@
 /* Lanes: writes to one event go one after another, writes to others at once. */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "api/lane.h"
