@@ -111,6 +111,7 @@ def pages(get, path):
         assert answer.status == 200, answer
         found.append(answer.json())
         cursor = found[-1]["next_cursor"]
+        assert cursor is None or all(page["next_cursor"] != cursor for page in found[:-1]), "the pages go in a circle"
         if cursor is None:
             assert "link" not in answer.headers
             return found
