@@ -21,6 +21,7 @@
 #include "master/control.h"
 #include "master/listener.h"
 #include "master/process.h"
+#include "pg/migrate.h"
 #include "scheduler/scheduler.h"
 #include "worker/worker.h"
 
@@ -34,6 +35,9 @@ static struct {
     struct event *timer;
     struct listeners listeners;
     struct listeners internal;
+    /* Read once: when the next version's files are put in place, workers of this one that start again go on as they
+     * were. */
+    int schema_expected;
     int signals;
     bool stopping;
     bool killed;
@@ -87,7 +91,8 @@ static int run_worker(const struct child_start *start)
                                      .listeners = master.listeners.descriptors,
                                      .listener_count = master.listeners.count,
                                      .internal = master.internal.descriptors,
-                                     .internal_count = master.internal.count};
+                                     .internal_count = master.internal.count,
+                                     .schema_expected = master.schema_expected};
     return worker_main(&options);
 }
 
@@ -185,6 +190,8 @@ static void raise_descriptor_limit(void)
 static void open_everything(const struct configuration *configuration)
 {
     char error[512];
+    if (!pg_schema_expected(configuration->sql_directory, &master.schema_expected, error, sizeof error))
+        log_bad_start("sql_directory: %s", error);
     unsigned mode = (unsigned)configuration->listen_mode;
     if (!listeners_open(&master.listeners, configuration->listen, mode, error, sizeof error))
         log_bad_start("listen: %s", error);

@@ -23,7 +23,8 @@ struct pg_migrate_options {
  * and running it again goes on from there. Any number of hosts may run it at once. */
 int pg_migrate(const struct pg_migrate_options *options) MUST_CHECK;
 
-/* The version that belongs to these files: the highest number in sql_directory/schema. */
+/* The version that belongs to these files: the highest number in sql_directory/schema. Looks at names only, and starts
+ * no library: the master calls it. */
 bool pg_schema_expected(const char *sql_directory, int *version, char *error, size_t error_size) MUST_CHECK;
 
 #endif

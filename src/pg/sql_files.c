@@ -1,4 +1,5 @@
-/* sql_files: the folder of migrations and rules. turnoutctl, and workers at their start; reads files, nothing else. */
+/* sql_files: the folder of migrations and rules. turnoutctl, and the master at its start, which reads names only; reads
+ * files, nothing else. */
 #include "pg/sql_files.h"
 
 #include <ctype.h>
@@ -12,8 +13,9 @@
 #include "base/buffer.h"
 #include "pg/migrate.h"
 
-static bool read_folder(struct pg_sql_files *list, const char *sql_directory, const char *folder, char *error,
-                        size_t error_size);
+static bool read_folder(struct pg_sql_files *list, const char *sql_directory, const char *folder, bool with_texts,
+                        char *error, size_t error_size);
+static bool check_schema(struct pg_sql_files *list, const char *sql_directory, char *error, size_t error_size);
 static int is_sql(const struct dirent *entry);
 static bool read_file(struct pg_sql_file *file, const char *path, char *error, size_t error_size);
 static bool number_files(struct pg_sql_files *list, char *error, size_t error_size);
@@ -24,7 +26,8 @@ static EVP_MD_CTX *begin_checksum(void);
 bool pg_schema_expected(const char *sql_directory, int *version, char *error, size_t error_size)
 {
     struct pg_sql_files list;
-    if (!pg_sql_files_read_schema(&list, sql_directory, error, error_size))
+    if (!read_folder(&list, sql_directory, "schema", false, error, error_size) ||
+        !check_schema(&list, sql_directory, error, error_size))
         return false;
     *version = list.count;
     pg_sql_files_free(&list);
@@ -33,8 +36,12 @@ bool pg_schema_expected(const char *sql_directory, int *version, char *error, si
 
 bool pg_sql_files_read_schema(struct pg_sql_files *list, const char *sql_directory, char *error, size_t error_size)
 {
-    if (!read_folder(list, sql_directory, "schema", error, error_size))
-        return false;
+    return read_folder(list, sql_directory, "schema", true, error, error_size) &&
+           check_schema(list, sql_directory, error, error_size);
+}
+
+static bool check_schema(struct pg_sql_files *list, const char *sql_directory, char *error, size_t error_size)
+{
     bool good = list->count > 0;
     if (!good)
         snprintf(error, error_size, "%s/schema holds no migrations", sql_directory);
@@ -46,7 +53,7 @@ bool pg_sql_files_read_schema(struct pg_sql_files *list, const char *sql_directo
 
 bool pg_sql_files_read_rules(struct pg_sql_files *list, const char *sql_directory, char *error, size_t error_size)
 {
-    return read_folder(list, sql_directory, "rules", error, error_size);
+    return read_folder(list, sql_directory, "rules", true, error, error_size);
 }
 
 void pg_sql_files_free(struct pg_sql_files *list)
@@ -71,8 +78,8 @@ void pg_sql_files_checksum(const struct pg_sql_files *list, char checksum[PG_SHA
     finish_checksum(digest, checksum);
 }
 
-static bool read_folder(struct pg_sql_files *list, const char *sql_directory, const char *folder, char *error,
-                        size_t error_size)
+static bool read_folder(struct pg_sql_files *list, const char *sql_directory, const char *folder, bool with_texts,
+                        char *error, size_t error_size)
 {
     char path[4096];
     struct dirent **entries;
@@ -89,7 +96,8 @@ static bool read_folder(struct pg_sql_files *list, const char *sql_directory, co
     for (int i = 0; i < count; i++) {
         struct pg_sql_file *file = &list->files[list->count];
         snprintf(path, sizeof path, "%s/%s/%s", sql_directory, folder, entries[i]->d_name);
-        if (good && (good = read_file(file, path, error, error_size))) {
+        good = good && (!with_texts || read_file(file, path, error, error_size));
+        if (good) {
             file->name = strdup(entries[i]->d_name);
             INVARIANT(file->name != NULL);
             list->count++;

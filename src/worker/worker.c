@@ -14,7 +14,6 @@
 #include "identity/cursor.h"
 #include "identity/key_set.h"
 #include "identity/memo.h"
-#include "pg/migrate.h"
 #include "pg/pool.h"
 #include "pg/report.h"
 
@@ -145,8 +144,6 @@ static void read_secrets(const struct configuration *configuration)
         bad_start("the key of cursors cannot be read", error);
     cursor_set_key(secret, length);
     secret_free(secret, length);
-    if (!pg_schema_expected(configuration->sql_directory, &worker.api.schema_expected, error, sizeof error))
-        bad_start("the folder of migrations cannot be read", error);
 }
 
 static struct http_server *serve(const struct http_route *routes, const int *listeners, size_t count)
@@ -166,6 +163,7 @@ int worker_main(const struct worker_options *options)
     worker.api.base = child_base(worker.child);
     worker.api.configuration = options->configuration;
     worker.api.host = child_host(worker.child);
+    worker.api.schema_expected = options->schema_expected;
     worker.api.memo = memo_create(MEMO_ENTRIES);
     read_secrets(options->configuration);
     srandom((unsigned)getpid()); /* jitter only */

@@ -14,6 +14,7 @@ struct worker_options {
     size_t listener_count;
     const int *internal; /* of /healthz and /readyz; inherited */
     size_t internal_count;
+    int schema_expected; /* the migration that this program needs at least */
 };
 
 /* Runs the process; returns its exit status. */
