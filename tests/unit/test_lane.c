@@ -42,7 +42,7 @@ START_TEST(test_many_events_that_share_a_bucket_stay_apart)
     enum { MANY = 5000 };
     static struct lane_place places[MANY][2];
     for (int i = 0; i < MANY; i++) {
-        char key[16];
+        char key[24];
         snprintf(key, sizeof key, "event %d", i);
         ck_assert(lane_enter(&places[i][0], key, &places[i][0]));
         ck_assert(!lane_enter(&places[i][1], key, &places[i][1]));
