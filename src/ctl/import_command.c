@@ -311,11 +311,11 @@ int import_command(const struct turnoutctl *ctl)
 {
     if (ctl->argument_count != 1)
         log_bad_start("events import: expected one file");
-    struct import import = {.ctl = ctl, .path = ctl->arguments[0], .rows = json_array()};
     size_t length;
-    char *text = read_file(import.path, &length);
+    char *text = read_file(ctl->arguments[0], &length);
     if (text == NULL)
         return CTL_REFUSED;
+    struct import import = {.ctl = ctl, .path = ctl->arguments[0], .rows = json_array()};
     bool readable = is_json(text, length) ? read_json(&import, text, length) : read_csv(&import, text, length);
     free(text);
     int status = readable && import.errors == 0 ? import_rows(&import) : CTL_REFUSED;
