@@ -290,8 +290,9 @@ int scheduler_main(const struct scheduler_options *options)
     static const struct child_callbacks callbacks = {.stop = on_stop, .report = on_report, .db_share = on_db_share};
     child_ready(scheduler.child);
     int status = child_run(scheduler.child, &callbacks);
-    pg_pool_destroy(scheduler.app);
+    /* the owner's first: a job that it answers now finishes its record through the other one */
     if (scheduler.owner != NULL)
         pg_pool_destroy(scheduler.owner);
+    pg_pool_destroy(scheduler.app);
     return status;
 }

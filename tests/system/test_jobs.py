@@ -167,3 +167,17 @@ def test_two_hosts_do_the_same_work_once(quick, cluster):
     finally:
         other.remove()
     assert os.path.exists(quick.configuration_file)
+
+
+def test_who_stops_it_in_the_middle_of_a_job_of_the_owner_sees_it_end_well(quick):
+    session = quick.database_session
+    session.execute("select pg_advisory_lock(42)")
+    session.execute("create or replace function turnout.ensure_partitions(p_years_ahead integer default 3) returns integer"
+                    " language sql as 'select pg_advisory_lock_shared(42); select 0'")
+    wait_until(lambda: backends(session, quick, "wait_event = 'advisory'"), "the job waits")
+    scheduler = quick.processes("scheduler")[0]["pid"]
+    quick.ctl("stop", "--now")
+    assert quick.process.wait(10) == 0
+    ends = [line for line in quick.log_lines(f"child={scheduler}") if "child ended" in line or "child died" in line]
+    assert len(ends) == 1 and 'cause="exit status 0"' in ends[0], ends
+    assert not quick.log_lines("broken invariant")
