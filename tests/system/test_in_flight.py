@@ -345,11 +345,12 @@ def test_an_order_of_a_dead_worker_revives_nobody_who_has_cancelled_meanwhile(sc
 
 
 def test_an_order_that_stood_behind_another_one_of_a_dead_worker_revives_nobody_either(scene):
-    """The same, but the order had not begun: it came behind one that was held by the lock."""
+    """The same, but the order had not begun: it came behind one for another event that was held by the lock."""
+    other_event = add_event(scene.database, 10)
     other = scene.turnout.token(f"{uuid.uuid4()}@example.com")
     assert scene.turnout.get("/api/users/me", token=other).status == 200
     with scene.lock("event_seats"):
-        lost = [scene.begin(scene.register, token=other)]
+        lost = [scene.begin(scene.register, other_event, token=other)]
         pid, = scene.waiting()
         lost.append(scene.begin(scene.register))
         wait_until(lambda: sum(row["in_flight"] + row["waiting"] for row in scene.turnout.show("pools")
