@@ -13,8 +13,13 @@
  * it random, so that those who wait for the same row do not meet again. */
 #define BUSY_WAIT_FIRST INT64_C(1000)
 #define BUSY_WAIT_MOST INT64_C(64000)
+/* Writes that may wait behind others of their event, all lanes together: past it they are refused before they cost
+ * anything. */
+#define WAITING_MAX 10000
 /* Seconds for Retry-After of who has waited too long behind others. */
 #define LATE_RETRY 1
+
+static int waiting; /* in lanes, not with PostgreSQL */
 
 static void on_answer(void *context, const struct pg_answer *answer);
 
@@ -59,15 +64,23 @@ static void try_again_later(struct write *write)
     evtimer_add(write->timer, &delay);
 }
 
-/* Makes way for the next at the same event. Who has waited too long there is told so without a statement. */
+static void refuse(struct write *write)
+{
+    problem_respond(write->request, PROBLEM_OVERLOADED, &(const struct problem_details){.retry_after = LATE_RETRY});
+}
+
+/* Makes way for the next at the same event. Who has waited too long there, or has gone, costs no statement. */
 static void leave_lane(struct write *write)
 {
     struct write *next = write->place.lane == NULL ? NULL : lane_leave(&write->place);
-    while (next != NULL && clock_monotonic() >= next->deadline) {
+    while (next != NULL) {
+        OBJECT_CHECK(next, WRITE_MAGIC);
+        waiting--;
+        if (clock_monotonic() < next->deadline && next->request->connection != NULL)
+            break;
         struct write *late = next;
-        OBJECT_CHECK(late, WRITE_MAGIC);
         next = lane_leave(&late->place);
-        problem_respond(late->request, PROBLEM_OVERLOADED, &(const struct problem_details){.retry_after = LATE_RETRY});
+        refuse(late);
     }
     if (next != NULL)
         submit(next);
@@ -114,6 +127,12 @@ struct write *write_start(struct http_request *request, const struct pg_statemen
 
 void write_send(struct write *write)
 {
+    if (write->event_id != NULL && waiting >= WAITING_MAX) {
+        refuse(write);
+        return;
+    }
     if (write->event_id == NULL || lane_enter(&write->place, write->event_id, write))
         submit(write);
+    else
+        waiting++;
 }

@@ -1,0 +1,66 @@
+"""Writes to one event wait for each other in the worker: those who waited too long, or have gone, are not served late."""
+
+import concurrent.futures
+import json
+import socket
+import struct
+
+import psycopg
+import pytest
+
+from api import Person
+from sql_harness import OWNER, wait_until
+
+
+@pytest.fixture
+def held(postgres, new_turnout):
+    """One worker, an event, and a session that holds its seats row until it is released."""
+    turnout = new_turnout(workers=1, db_acquire_timeout="3s")
+    event = Person(turnout, "organizer").event(capacity=10)
+    people = [Person(turnout) for _ in range(3)]
+    for person in people:
+        assert person.id
+    with psycopg.connect(postgres.dsn(turnout.database, OWNER)) as session:
+        session.execute("select from turnout.event_seats where event_id = %s for update", (event["id"],))
+        yield turnout, event, people, session
+
+
+def in_flight(turnout):
+    return sum(row["in_flight"] for row in turnout.show("connections"))
+
+
+def rows(turnout, person):
+    return person.get("/api/registrations").json()["registrations"]
+
+
+def test_everybody_behind_a_row_that_stays_held_is_told_to_come_again(held):
+    turnout, event, people, session = held
+    with concurrent.futures.ThreadPoolExecutor(3) as threads:
+        answers = list(threads.map(lambda person: person.register(event), people))
+    for answer in answers:
+        assert (answer.status, answer.problem) == (503, "overloaded")
+        assert int(answer.headers["retry-after"]) >= 1
+    session.rollback()
+    assert [person.register(event).status for person in people] == [201] * 3
+
+
+def test_who_has_gone_while_waiting_behind_others_is_not_registered(held):
+    turnout, event, people, session = held
+    first, gone, last = people
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        before = threads.submit(first.register, event)
+        wait_until(lambda: in_flight(turnout) == 1, "the first one waits for the row")
+        body = json.dumps({"event_id": event["id"]}).encode()
+        client = turnout.connect()
+        client.sendall(b"POST /api/registrations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + gone.token.encode() +
+                       b"\r\nContent-Type: application/json\r\nContent-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body)
+        wait_until(lambda: in_flight(turnout) == 2, "the second one waits behind it")
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, not an end
+        client.close()
+        behind = threads.submit(last.register, event)
+        wait_until(lambda: in_flight(turnout) >= 2, "the third one waits behind both")
+        session.rollback()
+        assert before.result().status == 201
+        assert behind.result().status == 201
+    assert rows(turnout, gone) == []
+    assert len(rows(turnout, first)) == len(rows(turnout, last)) == 1
