@@ -24,6 +24,10 @@ _Noreturn void object_die(const char *what, const char *file, int line);
             object_die("magic of " #pointer " is " #expected, __FILE__, __LINE__); \
     } while (0)
 
+/* To be called before the memory is freed: a plain store there is one that the compiler may leave out, and the next
+ * check would pass. */
+#define OBJECT_BURY(pointer) (*(volatile uint32_t *)&(pointer)->magic = 0)
+
 /* Attributes used on everything they fit. */
 #define MUST_CHECK __attribute__((warn_unused_result))
 #define PRINTF_LIKE(text, first) __attribute__((format(printf, text, first)))

@@ -372,7 +372,7 @@ void connection_reap(struct http_server *server)
     struct http_connection *connection;
     while ((connection = LIST_FIRST(&server->dying)) != NULL) {
         LIST_REMOVE(connection, entry);
-        connection->magic = 0;
+        OBJECT_BURY(connection);
         if (REUSES_MEMORY && server->spare_connection_count < SPARE_CONNECTIONS_MAX) {
             LIST_INSERT_HEAD(&server->spare, connection, entry);
             server->spare_connection_count++;

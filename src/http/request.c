@@ -199,7 +199,7 @@ void exchange_finish(struct http_exchange *exchange, const char *note)
         exchange->release(exchange->owner);
     buffer_free(&exchange->body);
     LIST_REMOVE(exchange, entry);
-    exchange->request.magic = 0;
+    OBJECT_BURY(&exchange->request);
 
     struct http_server *server = exchange->server;
     struct arena *arena = exchange->request.arena;

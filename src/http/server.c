@@ -101,7 +101,7 @@ void http_server_destroy(struct http_server *server)
     free(server->headers);
     buffer_free(&server->scratch);
     router_destroy(server->router);
-    server->magic = 0;
+    OBJECT_BURY(server);
     free(server);
 }
 

@@ -60,7 +60,7 @@ void memo_free(struct memo *memo)
     memo_forget_all(memo);
     EVP_MD_CTX_free(memo->hasher);
     EVP_MD_free(memo->sha256);
-    memo->magic = 0;
+    OBJECT_BURY(memo);
     free(memo);
 }
 

@@ -64,7 +64,7 @@ static void client_close(struct client *client)
     close(client->descriptor);
     buffer_free(&client->in);
     buffer_free(&client->out);
-    client->magic = 0;
+    OBJECT_BURY(client);
     free(client);
 }
 

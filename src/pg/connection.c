@@ -130,7 +130,7 @@ void pg_connection_free(struct pg_connection *connection)
     pg_connection_close(connection);
     event_free(connection->kick_event);
     free(connection->prepared);
-    connection->magic = 0;
+    OBJECT_BURY(connection);
     free(connection);
 }
 

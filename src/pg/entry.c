@@ -45,7 +45,7 @@ void pg_entry_answer(struct pg_entry *entry, enum pg_status status, PGresult *ro
         answer.message = "";
     pg_done *done = entry->query.done;
     void *context = entry->query.context;
-    entry->magic = 0;
+    OBJECT_BURY(entry);
     free(entry);
     done(context, &answer);
 }

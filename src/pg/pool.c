@@ -143,7 +143,7 @@ void pg_pool_destroy(struct pg_pool *pool)
     free((char *)pool->options.name);
     free((char *)pool->options.dsn);
     free((char *)pool->options.password_file);
-    pool->magic = 0;
+    OBJECT_BURY(pool);
     free(pool);
 }
 

@@ -172,6 +172,6 @@ static void release(struct pg_resolver *resolver)
         close(resolver->descriptor);
     for (int i = 0; i < resolver->count; i++)
         free(resolver->names[i]);
-    resolver->magic = 0;
+    OBJECT_BURY(resolver);
     free(resolver);
 }
