@@ -20,6 +20,9 @@
 #define FILE_SIZE_MAX (256 << 20)
 #define ERRORS_SHOWN 20
 
+/* What became of the rows; unknown: the connection was lost with the commit on its way. */
+enum written { ROWS_NOT_WRITTEN, ROWS_WRITTEN, ROWS_UNKNOWN };
+
 struct import {
     const struct turnoutctl *ctl;
     const char *path;
@@ -265,7 +268,7 @@ static bool run_sql(PGconn *connection, const char *sql)
 }
 
 /* Every chunk is checked, also behind a bad one, so that all bad rows are named at once. */
-static bool write_rows(struct import *import, PGconn *connection)
+static enum written write_rows(struct import *import, PGconn *connection)
 {
     char request_id[UUID_TEXT_SIZE];
     size_t total = json_array_size(import->rows);
@@ -280,10 +283,14 @@ static bool write_rows(struct import *import, PGconn *connection)
     }
     if (terminal && total > 0)
         fputc('\n', stderr);
-    return good && import->errors == 0 ? run_sql(connection, "commit") : (run_sql(connection, "rollback"), false);
+    if (!good || import->errors > 0)
+        return ROWS_NOT_WRITTEN; /* what the session has done ends with it */
+    if (run_sql(connection, "commit"))
+        return ROWS_WRITTEN;
+    return PQstatus(connection) == CONNECTION_OK ? ROWS_NOT_WRITTEN : ROWS_UNKNOWN;
 }
 
-static int import_rows(struct import *import)
+static enum written import_rows(struct import *import)
 {
     struct configuration *configuration = turnoutctl_configuration(import->ctl);
     char error[512];
@@ -292,12 +299,12 @@ static int import_rows(struct import *import)
     if (connection == NULL) {
         fprintf(stderr, "turnoutctl: %s\n", error);
         configuration_free(configuration);
-        return CTL_REFUSED;
+        return ROWS_NOT_WRITTEN;
     }
-    bool written = write_rows(import, connection);
+    enum written written = write_rows(import, connection);
     PQfinish(connection);
     configuration_free(configuration);
-    return written ? CTL_DONE : CTL_REFUSED;
+    return written;
 }
 
 static bool is_json(const char *text, size_t length)
@@ -318,15 +325,18 @@ int import_command(const struct turnoutctl *ctl)
     struct import import = {.ctl = ctl, .path = ctl->arguments[0], .rows = json_array()};
     bool readable = is_json(text, length) ? read_json(&import, text, length) : read_csv(&import, text, length);
     free(text);
-    int status = readable && import.errors == 0 ? import_rows(&import) : CTL_REFUSED;
+    enum written written = readable && import.errors == 0 ? import_rows(&import) : ROWS_NOT_WRITTEN;
     size_t total = json_array_size(import.rows);
     if (import.errors > ERRORS_SHOWN)
         fprintf(stderr, "turnoutctl: %s: and %zu more\n", import.path, import.errors - ERRORS_SHOWN);
-    if (status != CTL_DONE)
+    if (written == ROWS_NOT_WRITTEN)
         fprintf(stderr, "turnoutctl: %s: nothing was written\n", import.path);
+    else if (written == ROWS_UNKNOWN)
+        fprintf(stderr, "turnoutctl: %s: the connection was lost at the commit: look whether the events are there\n",
+                import.path);
     else
         printf(ctl->json ? "{\"imported\":%zu}\n" : "%zu events imported\n", total);
     json_decref(import.rows);
     free(import.lines);
-    return status;
+    return written == ROWS_WRITTEN ? CTL_DONE : CTL_REFUSED;
 }
