@@ -137,7 +137,7 @@ static void put_key(struct line *line, const char *key, bool first)
 
 static void put_value(struct line *line, const char *value)
 {
-    if (state.format == LOG_FORMAT_LOGFMT && is_plain(value) && strlen(value) < LINE_MAX_BYTES - 64 - line->length) {
+    if (state.format == LOG_FORMAT_LOGFMT && is_plain(value) && line->length + strlen(value) + 64 < LINE_MAX_BYTES) {
         put_text(line, value);
         return;
     }
