@@ -12,7 +12,7 @@ import pytest
 from own_postgres import backends, connect, own_postgres, own_turnout, wait_idle
 from proxy import Proxy
 from sql_harness import wait_until
-from traffic import add_event, wait_replaced
+from traffic import add_event, stopped, wait_replaced
 
 REGISTER = """select outcome, body from turnout.register_many(array[%s]::uuid[], array[%s]::uuid[], array['test'], array[%s]::uuid[],
   array[null]::text[], array[%s]::uuid[], array[%s]::uuid[], false, true)"""
@@ -314,16 +314,6 @@ def killed(turnout):
     wait_replaced(turnout, "worker", victim)
 
 
-@contextlib.contextmanager
-def held(pid):
-    """A backend that PostgreSQL's host does not get round to: what it was sent, it does afterwards."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
 def test_an_order_of_a_dead_worker_revives_nobody_who_has_cancelled_meanwhile(scene):
     """A batch is held by a lock, its worker is killed, the person registers and cancels, and then the batch goes on."""
     with scene.lock("event_seats"):
@@ -333,7 +323,7 @@ def test_an_order_of_a_dead_worker_revives_nobody_who_has_cancelled_meanwhile(sc
         with pytest.raises(OSError):
             lost.result(20)
         os.kill(pid, signal.SIGSTOP)
-    with held(pid):
+    with stopped([pid]):
         registered = scene.register()
         assert registered.status == 201
         assert scene.cancel(registered.json()["id"]).status == 200
@@ -360,7 +350,7 @@ def test_an_order_that_stood_behind_another_one_of_a_dead_worker_revives_nobody_
             with pytest.raises(OSError):
                 one.result(20)
         os.kill(pid, signal.SIGSTOP)
-    with held(pid):
+    with stopped([pid]):
         registered = scene.register()
         assert registered.status == 201
         assert scene.cancel(registered.json()["id"]).status == 200
@@ -377,7 +367,7 @@ def test_a_cancel_of_a_dead_worker_does_not_cancel_who_has_come_back_meanwhile(s
         with pytest.raises(OSError):
             lost.result(20)
         os.kill(pid, signal.SIGSTOP)
-    with held(pid):
+    with stopped([pid]):
         assert scene.cancel(registration).status == 200
         assert scene.register().status == 201
     wait_idle(scene.database, scene.turnout)

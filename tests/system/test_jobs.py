@@ -12,7 +12,7 @@ from traffic import add_event, wait_replaced
 
 JOBS = {"complete-events", "prune-changes", "prune-idempotency-keys", "partitions"}
 QUICK = {"complete_interval": "1s", "prune_interval": "1s", "changes_keep": "1s", "idempotency_keep": "24h",
-         "partition_interval": "1s"}
+         "partition_interval": "1s", "db_acquire_timeout": "500ms"}
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_after_an_outage_all_jobs_go_on_by_themselves(quick, cluster, mode):
     scheduler = quick.processes("scheduler")[0]["pid"]
     quick.database_session.close()
     cluster.stop(mode)
-    wait_until(lambda: quick.log_lines("process=scheduler", "database connection"), "the scheduler notices")
+    wait_until(lambda: all(quick.log_lines("a job failed", f"job={job}") for job in JOBS), "each job has tried in vain")
     cluster.start()
     quick.database_session = connect(cluster, quick)
     back = value(quick, "select now()")

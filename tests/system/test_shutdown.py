@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from sql_harness import OWNER, wait_until
-from traffic import SCALE, Traffic, add_event, everyday
+from traffic import SCALE, Traffic, add_event, everyday, pids, stopped
 
 CLIENTS = 60
 
@@ -54,6 +54,47 @@ def test_nothing_that_was_accepted_fails_when_it_is_told_to_end_under_load(new_t
         print(f"\n  {address}: {answered} requests answered, none failed; ended after "
               + ", ".join(f"{seconds * 1000:.0f}" for seconds in took) + " ms")
     assert turnout.log_lines("child died") == []
+
+
+@pytest.mark.parametrize("address", ["port", "unix_socket"])
+def test_who_waits_in_the_queue_when_it_is_told_to_end_is_still_answered(new_turnout, events, address):
+    """The workers do not get round to accepting: meanwhile hundreds connect and send, and then it is told to end."""
+    turnout = new_turnout(workers=2)
+    event, = events(turnout, 1)
+    workers = pids(turnout, "worker")
+    with stopped(workers):
+        waiting = [dial(getattr(turnout, address)) for _ in range(300)]
+        for number, connection in enumerate(waiting):
+            if number % 2:
+                body = f'{{"event_id":"{event}"}}'
+                connection.sendall((f"POST /api/registrations HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
+                                    f"Authorization: Bearer {turnout.token(f'queue{number % 20}@example.com')}\r\n"
+                                    f"Content-Length: {len(body)}\r\n\r\n{body}").encode())
+            else:
+                connection.sendall(f"GET /api/events/{event} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+        # A client that has looked up the socket before its file is removed.
+        os.link(turnout.unix_socket, turnout.folder / "found.sock")
+        turnout.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: turnout.log_lines("message=stopping"), "it is ending")
+        # Kept out from now on, or a worker would close the listener under somebody's feet.
+        with pytest.raises(OSError):
+            dial(turnout.folder / "found.sock" if address == "unix_socket" else turnout.port, timeout=0.5)
+    statuses = []
+    for connection in waiting:
+        connection.settimeout(20)
+        with connection, connection.makefile("rb") as answer:
+            statuses.append(int(answer.readline().split()[1]))
+    assert set(statuses) <= {200, 201} and len(statuses) == 300, statuses
+    assert turnout.process.wait(20) == 0
+
+
+def dial(address, timeout=5):
+    if isinstance(address, int):
+        return socket.create_connection(("127.0.0.1", address), timeout=timeout)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(timeout)
+    connection.connect(str(address))
+    return connection
 
 
 def test_a_kept_connection_is_answered_once_more_and_told_that_it_closes(new_turnout, events):

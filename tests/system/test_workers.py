@@ -112,6 +112,27 @@ def test_a_number_that_db_connections_does_not_carry_is_refused_with_the_reason(
     set_workers(turnout, 3)
 
 
+def test_workers_are_added_only_when_the_others_have_given_up_their_connections(new_turnout, events, postgres):
+    """All connections wait for a lock, and so do the new workers."""
+    allowed = 16
+    turnout = new_turnout(workers=2, db_connections=allowed, db_statement_timeout="30s", db_acquire_timeout="30s")
+    with Watch(postgres, turnout) as watch, Traffic(turnout.port, CLIENTS, everyday(turnout, events(turnout))) as traffic:
+        traffic.wait_for_answers(500)
+        with psycopg.connect(postgres.dsn(turnout.database, "postgres")) as holder:
+            holder.execute("lock table turnout.events in access exclusive mode")
+            wait_until(lambda: all(row["open"] == row["max"] <= row["in_flight"] for row in turnout.show("pools")
+                                   if row["role"] == "worker"), "all connections are at work")
+            assert "5" in turnout.ctl("workers", 5).stdout
+            asked, looks = time.monotonic(), watch.samples
+            wait_until(lambda: time.monotonic() - asked > 1 and watch.samples > looks + 10, "a second passes")
+            assert len(pids(turnout, "worker")) == 2
+            holder.rollback()
+        wait_until(lambda: [row["state"] for row in turnout.processes("worker")] == ["ready"] * 5, "5 workers")
+        traffic.wait_for_answers(500)
+    assert 10 < watch.most <= allowed, watch.who
+    assert traffic.failures == []
+
+
 def test_connections_to_postgresql_never_exceed_db_connections_whatever_happens(new_turnout, events, postgres, capsys):
     """Workers come, go and are killed while all of them have more to do than connections to do it with."""
     allowed = 16

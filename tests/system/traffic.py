@@ -10,10 +10,12 @@
 
 import asyncio
 import collections
+import contextlib
 import datetime
 import os
 import pathlib
 import resource
+import signal
 import threading
 import time
 import uuid
@@ -207,6 +209,19 @@ def is_alive(pid):
 
 def pids(turnout, role=None):
     return [process["pid"] for process in turnout.processes(role) if process["pid"]]
+
+
+@contextlib.contextmanager
+def stopped(processes):
+    """Processes that do not get the processor, while the block runs."""
+    for pid in processes:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def wait_replaced(turnout, role, pid, patience=20):
