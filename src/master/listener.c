@@ -239,14 +239,18 @@ bool listeners_open(struct listeners *listeners, const char *addresses, unsigned
     return found == 0;
 }
 
-void listeners_refuse_new(const struct listeners *listeners)
+void listeners_refuse_handshakes(const struct listeners *listeners)
 {
-    struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
-    struct sock_fprog program = {.len = 1, .filter = &drop};
+    /* From the TCP header on: drops what has SYN and not ACK. The end of a handshake that has begun passes. */
+    enum { FLAGS = 13, SYN = 0x02, ACK = 0x10 };
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS),      BPF_STMT(BPF_ALU | BPF_AND | BPF_K, SYN | ACK),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYN, 0, 1), BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    struct sock_fprog program = {.len = sizeof code / sizeof code[0], .filter = code};
     for (size_t i = 0; i < listeners->count; i++) {
-        if (listeners->paths[i][0] != '\0')
-            shutdown(listeners->descriptors[i], SHUT_RD);
-        else
+        if (listeners->paths[i][0] == '\0')
             setsockopt(listeners->descriptors[i], SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
     }
 }
@@ -254,8 +258,11 @@ void listeners_refuse_new(const struct listeners *listeners)
 void listeners_close(struct listeners *listeners)
 {
     for (size_t i = 0; i < listeners->count; i++) {
+        bool has_path = listeners->paths[i][0] != '\0';
+        if (has_path) /* refuses from now on through the descriptors that workers have, too */
+            shutdown(listeners->descriptors[i], SHUT_RD);
         close(listeners->descriptors[i]);
-        if (listeners->paths[i][0] != '\0')
+        if (has_path)
             unlink(listeners->paths[i]);
     }
     listeners->count = 0;

@@ -25,12 +25,12 @@ bool listeners_open(struct listeners *listeners, const char *addresses, unsigned
 /* Says whether `addresses` can be read, without opening anything. */
 bool listeners_check(const char *addresses, char *error, size_t error_size) MUST_CHECK;
 
-/* No further connection gets in, those that wait in the queue can still be accepted: TCP drops new handshakes by a
- * socket filter, a Unix socket refuses. So that no accepted connection is lost between a worker's last accept and its
- * close. */
-void listeners_refuse_new(const struct listeners *listeners);
+/* No further TCP handshake begins, by a socket filter; those that have begun can end, and who waits in the queue can be
+ * accepted. A moment later the queue can only shrink, so that no connection is lost between a worker's last accept and
+ * its close. */
+void listeners_refuse_handshakes(const struct listeners *listeners);
 
-/* Closes, and removes the paths of Unix sockets. */
+/* Closes. A Unix socket refuses new connections from now on, whoever else has it open, and its path is removed. */
 void listeners_close(struct listeners *listeners);
 
 /* One stream socket at a path, listening, for the control socket. A path that another live process goes on listening on

@@ -28,6 +28,9 @@
 /* Microseconds that children get to leave by themselves after their own limit, and after "now". */
 #define STOP_GRACE INT64_C(1000000)
 #define STOP_NOW_GRACE INT64_C(500000)
+/* Between refusing new handshakes and closing: those that have begun end in the queue, and are served. Microseconds,
+ * more than a round trip to a client of this site. */
+#define HANDSHAKE_TIME INT64_C(50000)
 
 static struct {
     const struct configuration *configuration;
@@ -40,7 +43,9 @@ static struct {
     int schema_expected;
     int signals;
     bool stopping;
+    bool told; /* the children know that they shall end */
     bool killed;
+    int64_t tell_at;
     int64_t kill_at;
 } master;
 
@@ -102,6 +107,14 @@ static int run_scheduler(const struct child_start *start)
     return scheduler_main(&options);
 }
 
+static void tell(bool now)
+{
+    master.told = true;
+    listeners_close(&master.listeners);
+    listeners_close(&master.internal);
+    process_stop_all(now);
+}
+
 static void stop(void *context, bool now)
 {
     (void)context;
@@ -109,15 +122,18 @@ static void stop(void *context, bool now)
     if (!master.stopping) {
         log_info(now ? "stopping now" : "stopping");
         master.stopping = true;
-        listeners_refuse_new(&master.listeners);
-        listeners_refuse_new(&master.internal);
-        listeners_close(&master.listeners);
-        listeners_close(&master.internal);
-        process_stop_all(now);
-        master.kill_at = clock + (now ? STOP_NOW_GRACE : master.configuration->shutdown_timeout + STOP_GRACE);
-    } else if (now || master.kill_at > clock + STOP_NOW_GRACE) {
+        listeners_refuse_handshakes(&master.listeners);
+        listeners_refuse_handshakes(&master.internal);
+        master.tell_at = clock + HANDSHAKE_TIME;
+        master.kill_at = master.tell_at + master.configuration->shutdown_timeout + STOP_GRACE;
+    } else if (!now && master.kill_at <= clock + STOP_NOW_GRACE) {
+        return;
+    } else {
         log_info("stopping now");
-        process_stop_all(true);
+        now = true;
+    }
+    if (now) {
+        tell(true);
         master.kill_at = clock + STOP_NOW_GRACE;
     }
 }
@@ -152,7 +168,7 @@ static void on_change(void *context)
 /* Wakes the loop when something is due. */
 static void arm_timer(void)
 {
-    int64_t due = master.stopping ? master.kill_at : process_next_due();
+    int64_t due = !master.stopping ? process_next_due() : master.told ? master.kill_at : master.tell_at;
     int64_t wait = due - clock_monotonic();
     struct timeval delay = clock_timeval(wait < 1000 ? 1000 : wait);
     evtimer_add(master.timer, &delay);
@@ -245,6 +261,8 @@ int master_run(const struct configuration *configuration)
             return end(process_bad_start() ? EXIT_STATUS_DO_NOT_RESTART : EXIT_STATUS_DONE);
         if (process_bad_start() && !master.stopping)
             stop(NULL, true);
+        if (master.stopping && !master.told && clock_monotonic() >= master.tell_at)
+            tell(false);
         if (master.stopping && !master.killed && clock_monotonic() >= master.kill_at) {
             log_warning("children did not leave in time; killing them");
             process_kill_all();

@@ -122,6 +122,7 @@ class Turnout:
             "internal_listen": f"127.0.0.1:{self.internal_port}",
             "control_socket": self.control_socket,
             "workers": 2,
+            "shutdown_timeout": "10s",  # a connection that a test forgot holds up its teardown no longer
             "database": database,
             "database_owner": database_owner,
             "sql_directory": TOP / "sql",
