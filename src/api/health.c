@@ -87,6 +87,6 @@ void health_ready(struct http_request *request)
         return;
     }
     struct pg_query query = {
-        .statement = &statement_schema_version, .retry = PG_RETRY_NEVER, .done = on_version, .context = request};
+        .statement = &statement_schema_version, .retry = PG_RETRY_PROBE, .done = on_version, .context = request};
     pg_pool_submit(api_get()->read, &query);
 }

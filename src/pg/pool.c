@@ -50,6 +50,7 @@ static void pump(struct pg_pool *pool);
 static void arm(struct pg_pool *pool, int64_t now);
 static void refuse_late(struct pg_pool *pool, struct pg_entries *list, int64_t *count, int64_t now);
 static void refuse(struct pg_pool *pool, struct pg_entry *entry);
+static bool may_follow_a_loss(enum pg_retry retry, bool never_ran);
 static bool may_be_sent_again(const struct pg_pool *pool, struct pg_entry *entry, int64_t now);
 static void repeat(struct pg_pool *pool, struct pg_entry *entry);
 static void answer(struct pg_pool *pool, struct pg_entry *entry, enum pg_status status, PGresult *rows,
@@ -241,7 +242,7 @@ static void on_closed(void *context, struct pg_connection *connection, const cha
         TAILQ_REMOVE(&connection->in_flight, entry, link);
         bool never_ran = !first && connection->behind_never_ran;
         entry->in_doubt = entry->in_doubt || !never_ran;
-        if ((never_ran || entry->query.retry != PG_RETRY_NEVER) && may_be_sent_again(pool, entry, now))
+        if (may_follow_a_loss(entry->query.retry, never_ran) && may_be_sent_again(pool, entry, now))
             repeat(pool, entry);
         else
             TAILQ_INSERT_TAIL(&unknown, entry, link);
@@ -309,6 +310,13 @@ static void refuse(struct pg_pool *pool, struct pg_entry *entry)
 {
     TAILQ_INSERT_TAIL(&pool->refused, entry, link);
     event_active(pool->kick, EV_TIMEOUT, 0);
+}
+
+static bool may_follow_a_loss(enum pg_retry retry, bool never_ran)
+{
+    if (retry == PG_RETRY_PROBE)
+        return false;
+    return never_ran || retry != PG_RETRY_NEVER;
 }
 
 static bool may_be_sent_again(const struct pg_pool *pool, struct pg_entry *entry, int64_t now)

@@ -23,7 +23,8 @@ struct pg_statement {
 
 /* What the pool may do when the connection is lost with the query in flight. */
 enum pg_retry {
-    PG_RETRY_NEVER,  /* answered PG_LOST */
+    PG_RETRY_NEVER,  /* answered PG_LOST, unless it is known not to have begun */
+    PG_RETRY_PROBE,  /* not even then: who asks wants to know how it stands now */
     PG_RETRY_READ,   /* sent again until its deadline */
     PG_RETRY_RESEND, /* sent again until its deadline with parameter `resent_parameter` set to "true" */
 };

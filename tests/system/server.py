@@ -152,7 +152,7 @@ class Turnout:
         return self.process.pid
 
     def start(self, ready=True):
-        """Starts it and, unless told otherwise, waits until /readyz says yes."""
+        """Starts it and, unless told otherwise, waits until its own /readyz says yes."""
         assert self.process is None or self.process.poll() is not None, "it runs already"
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
@@ -164,12 +164,17 @@ class Turnout:
 
     def wait_ready(self, patience=60):
         def ready_or_dead():
-            return self.is_ready() or self.process.poll() is not None
+            return self.process.poll() is not None or (self.is_ready() and self._owns_control_socket())
         try:
             wait_until(ready_or_dead, "turnoutd becomes ready", patience)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log_text()[-4000:]}") from None
         assert self.process.poll() is None, f"turnoutd ended with {self.process.returncode}:\n{self.log_text()[-4000:]}"
+
+    def _owns_control_socket(self):
+        """Workers of a predecessor that was killed may still have answered /readyz."""
+        shown = self.ctl("-j", "show", "processes", check=False)
+        return shown.returncode == 0 and self.pid in [row["pid"] for row in json.loads(shown.stdout)]
 
     def is_ready(self):
         try:

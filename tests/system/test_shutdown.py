@@ -9,6 +9,7 @@ import time
 import psycopg
 import pytest
 
+from handshake import Handshake
 from sql_harness import OWNER, wait_until
 from traffic import SCALE, Traffic, add_event, everyday, pids, stopped
 
@@ -85,6 +86,21 @@ def test_who_waits_in_the_queue_when_it_is_told_to_end_is_still_answered(new_tur
             statuses.append(int(answer.readline().split()[1]))
     assert set(statuses) <= {200, 201} and len(statuses) >= 300, statuses
     assert turnout.process.wait(20) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="raw sockets need root")
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_client_in_the_middle_of_its_handshake_is_served(new_turnout, ends):
+    """It has heard from the server, takes itself for connected, and its request is on the way when the server is told to end."""
+    turnout = new_turnout(workers=1)
+    with Handshake(turnout.port) as client:
+        client.begin()
+        if ends:
+            turnout.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: turnout.log_lines("message=stopping"), "it is ending")
+        client.finish(b"GET /api/events HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+        answer = client.received()
+        assert answer is not None and answer.startswith(b"HTTP/1.1 200"), answer
 
 
 def connects(address, waiting):

@@ -114,6 +114,23 @@ START_TEST(test_what_stands_behind_a_terminated_statement_is_sent_as_if_for_the_
 }
 END_TEST
 
+/* Who asks how the database is must not wait until it is well again; the read beside it is waited for. */
+START_TEST(test_a_probe_behind_a_terminated_statement_is_answered_at_once)
+{
+    struct scene scene;
+    begin_scene(&scene, PG_RETRY_NEVER);
+    struct outcome probe, read;
+    fixture_submit(scene.pool, &echo, "false", PG_RETRY_PROBE, &probe);
+    fixture_submit(scene.pool, &echo, "false", PG_RETRY_READ, &read);
+    terminate_and_unlock(&scene);
+    fixture_wait_for(scene.head.done && probe.done && read.done);
+    ck_assert_int_eq(probe.status, PG_STATUS_UNAVAILABLE);
+    ck_assert_int_eq(read.status, PG_STATUS_ROWS);
+    ck_assert_int_lt(probe.order, read.order);
+    end_scene(&scene);
+}
+END_TEST
+
 /* A crash says nothing that could be believed: each is in doubt, and its policy decides. */
 START_TEST(test_what_stands_behind_a_killed_statement_is_in_doubt)
 {
@@ -338,6 +355,7 @@ int main(int count, char **arguments)
     tcase_add_test(tests, test_a_lost_write_with_ids_of_ours_is_sent_again_and_says_so);
     tcase_add_test(tests, test_any_other_lost_write_is_told_to_be_lost);
     tcase_add_test(tests, test_what_stands_behind_a_terminated_statement_is_sent_as_if_for_the_first_time);
+    tcase_add_test(tests, test_a_probe_behind_a_terminated_statement_is_answered_at_once);
     tcase_add_test(tests, test_what_stands_behind_a_killed_statement_is_in_doubt);
     tcase_add_test(tests, test_an_error_in_a_second_sending_does_not_hide_that_the_first_is_unknown);
     tcase_add_test(tests, test_a_connection_that_is_silent_for_twice_the_statement_time_out_is_cut);
