@@ -20,3 +20,5 @@ check-system: all
 	  $(PYTHON3) -m pytest -p no:cacheprovider $(PYTEST_FLAGS) "$(srcdir)/tests/system"
 
 .PHONY: check-system
+
+include tests/bench/load/local.mk

@@ -1,0 +1,436 @@
+/* load: a load generator for turnout. Closed loop: each connection asks again as soon as it is answered. Open loop
+ * (--rate): requests are due at set moments, whatever the server does, and latency counts from the moment at which a
+ * request was due, so that a server that stands still is charged for all whom it kept waiting (coordinated omission).
+ * One process, one thread; it touches nothing but the address that it is given. */
+#include <getopt.h>
+#include <math.h>
+#include <netdb.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "client.h"
+#include "report.h"
+
+#define EXIT_USAGE 64
+#define PROGRESS_INTERVAL INT64_C(100000)
+
+static const char usage[] =
+    "usage: load --address HOST:PORT|unix:PATH --mix FILE [OPTION]...\n"
+    "\n"
+    "  --connections N   clients (default 50)\n"
+    "  --rate R          open loop: R requests a second over all connections; without it a closed loop at full speed\n"
+    "  --poisson         the gaps of the open loop vary as those of independent people do\n"
+    "  --duration D      until so much time has passed (default 10s); SIGTERM and SIGINT end it earlier\n"
+    "  --tokens FILE     tokens, one a line\n"
+    "  --events FILE     ids of events, one a line\n"
+    "  --fresh PERCENT   of the requests want their connection closed after them (default 0)\n"
+    "  --timeout D       without a whole answer for so long, a request has failed (default 30s)\n"
+    "  --host NAME       in the Host header (default localhost)\n"
+    "  --seed N          of the chances (default: another one each time)\n"
+    "  --progress        a line \"answered failed\" on standard error ten times a second\n"
+    "  --json            the report as JSON\n"
+    "\n"
+    "Exit status 0: every request was answered as its mix expects; 1: some failed; 64: wrong use.\n";
+
+static struct {
+    struct client_owner owner;
+    struct mix mix;
+    struct report report;
+    struct client *clients;
+    struct client *free;
+    struct event *arrivals;
+    struct event *progress;
+    struct sockaddr_storage address;
+    double rate;
+    bool poisson;
+    bool ending;
+    int64_t duration;
+    int64_t next_due; /* of the next arrival, to the microsecond */
+    double next_exact;
+    /* Arrivals for which no client was free, oldest first. */
+    int64_t *backlog;
+    size_t backlog_first;
+    size_t backlog_count;
+    size_t backlog_capacity;
+} load = {.duration = INT64_C(10000000), .owner.timeout = INT64_C(30000000)};
+
+static _Noreturn void wrong(const char *what, const char *detail)
+{
+    fprintf(stderr, "load: %s%s%s\n", what, detail == NULL ? "" : ": ", detail == NULL ? "" : detail);
+    exit(EXIT_USAGE);
+}
+
+/* --- who asks when --- */
+
+static void push_due(int64_t due)
+{
+    if (load.backlog_count == load.backlog_capacity) {
+        size_t capacity = load.backlog_capacity == 0 ? 1024 : 2 * load.backlog_capacity;
+        int64_t *grown = malloc(capacity * sizeof *grown);
+        INVARIANT(grown != NULL);
+        for (size_t i = 0; i < load.backlog_count; i++)
+            grown[i] = load.backlog[(load.backlog_first + i) % load.backlog_capacity];
+        free(load.backlog);
+        load.backlog = grown;
+        load.backlog_first = 0;
+        load.backlog_capacity = capacity;
+    }
+    load.backlog[(load.backlog_first + load.backlog_count++) % load.backlog_capacity] = due;
+}
+
+static int64_t pop_due(void)
+{
+    int64_t due = load.backlog[load.backlog_first];
+    load.backlog_first = (load.backlog_first + 1) % load.backlog_capacity;
+    load.backlog_count--;
+    return due;
+}
+
+static struct client *take_free(void)
+{
+    struct client *client = load.free;
+    load.free = client->next;
+    return client;
+}
+
+static void advance(void)
+{
+    load.next_exact += load.poisson ? -log(1 - drand48()) * 1e6 / load.rate : 1e6 / load.rate;
+    load.next_due = (int64_t)load.next_exact;
+}
+
+/* What is due goes to whoever is free, first come first served. */
+static void dispatch(void)
+{
+    if (load.ending)
+        return;
+    int64_t now = clock_monotonic();
+    for (; load.next_due <= now; advance())
+        push_due(load.next_due);
+    while (load.backlog_count > 0 && load.free != NULL)
+        client_ask(take_free(), pop_due());
+    struct timeval wait = clock_timeval(load.next_due - clock_monotonic());
+    evtimer_add(load.arrivals, &wait);
+}
+
+static void on_arrival(evutil_socket_t descriptor, short what, void *context)
+{
+    (void)descriptor;
+    (void)what;
+    (void)context;
+    dispatch();
+}
+
+/* Never from within client_ask, as a refused connection would call itself without end. */
+static void on_free(evutil_socket_t descriptor, short what, void *context)
+{
+    struct client *client = context;
+    (void)descriptor;
+    (void)what;
+    if (load.ending)
+        return;
+    if (load.rate == 0) {
+        client_ask(client, clock_monotonic());
+        return;
+    }
+    if (load.backlog_count > 0) {
+        client_ask(client, pop_due());
+        return;
+    }
+    client->next = load.free;
+    load.free = client;
+}
+
+static void is_free(struct client *client, int64_t pause)
+{
+    struct timeval wait = clock_timeval(pause);
+    INVARIANT(event_base_once(load.owner.base, -1, EV_TIMEOUT, on_free, client, &wait) == 0);
+}
+
+static void answered(struct client *client, int status, const char *body, size_t length)
+{
+    struct mix_request *request = client->drawn.request;
+    int64_t now = clock_monotonic();
+    load.report.answered++;
+    request->answered++;
+    request->statuses[status < MIX_STATUS_MOST ? status : 0]++;
+    histogram_add(&request->latency, now - client->due);
+    histogram_add(&request->service, now - client->sent);
+    if (request->keeps && status < 300)
+        mix_keep(&load.mix, &client->drawn, body, length);
+    is_free(client, 0);
+}
+
+static void failed(struct client *client, enum client_failure failure, int status, const char *detail)
+{
+    struct mix_request *request = client->drawn.request;
+    request->failed++;
+    if (status > 0 && status < MIX_STATUS_MOST)
+        request->statuses[status]++;
+    report_note(&load.report, client, failure, status, detail);
+    /* nobody is helped by a client that knocks at a closed door as fast as it can */
+    is_free(client, failure == CLIENT_REFUSED ? 5000 : 0);
+}
+
+static void on_progress(evutil_socket_t descriptor, short what, void *context)
+{
+    (void)descriptor;
+    (void)what;
+    (void)context;
+    fprintf(stderr, "%lld %lld\n", (long long)load.report.answered, (long long)load.report.failed);
+}
+
+static bool anybody_asks(void)
+{
+    for (int i = 0; i < load.report.connections; i++) {
+        if (load.clients[i].state != CLIENT_FREE)
+            return true;
+    }
+    return false;
+}
+
+/* What has been asked is waited for, then the loop ends. */
+static void on_end(evutil_socket_t descriptor, short what, void *context)
+{
+    (void)descriptor;
+    (void)what;
+    (void)context;
+    if (!load.ending) {
+        load.ending = true;
+        load.report.ended = clock_monotonic();
+        load.report.never_sent = (int64_t)load.backlog_count;
+    }
+    if (!anybody_asks()) {
+        event_base_loopbreak(load.owner.base);
+        return;
+    }
+    struct timeval wait = clock_timeval(1000);
+    INVARIANT(event_base_once(load.owner.base, -1, EV_TIMEOUT, on_end, NULL, &wait) == 0);
+}
+
+/* --- what the command line says --- */
+
+static void resolve(const char *text)
+{
+    if (strncmp(text, "unix:", 5) == 0) {
+        struct sockaddr_un *address = (struct sockaddr_un *)&load.address;
+        address->sun_family = AF_UNIX;
+        if (strlen(text + 5) >= sizeof address->sun_path)
+            wrong("--address", "the path is too long");
+        strcpy(address->sun_path, text + 5);
+        load.owner.address_length = sizeof *address;
+        return;
+    }
+    const char *colon = strrchr(text, ':');
+    if (colon == NULL)
+        wrong("--address", "expected HOST:PORT or unix:PATH");
+    char *host = strndup(text, (size_t)(colon - text));
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
+    int result = getaddrinfo(host, colon + 1, &hints, &found);
+    if (result != 0)
+        wrong("--address", gai_strerror(result));
+    memcpy(&load.address, found->ai_addr, found->ai_addrlen);
+    load.owner.address_length = found->ai_addrlen;
+    freeaddrinfo(found);
+    free(host);
+}
+
+static double number(const char *name, const char *text, double least)
+{
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || *end != '\0' || !(value >= least))
+        wrong(name, "expected a number");
+    return value;
+}
+
+static int64_t duration(const char *name, const char *text)
+{
+    static const struct {
+        const char *unit;
+        double factor;
+    } units[] = {{"ms", 1e3}, {"s", 1e6}, {"m", 60e6}, {"h", 3600e6}};
+    char *end;
+    double value = strtod(text, &end);
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (end != text && value > 0 && strcmp(end, units[i].unit) == 0)
+            return (int64_t)(value * units[i].factor);
+    }
+    wrong(name, "expected a duration such as 10s");
+}
+
+static void read_lines(struct mix_lines *lines, const char *path)
+{
+    char error[512];
+    if (!mix_read_lines(lines, path, error, sizeof error))
+        wrong(error, NULL);
+}
+
+struct wishes {
+    const char *mix;
+    bool json;
+    bool progress;
+};
+
+static void take_option(int option, const char *text, struct wishes *wishes)
+{
+    switch (option) {
+    case 'a':
+        resolve(text);
+        break;
+    case 'm':
+        wishes->mix = text;
+        break;
+    case 'c':
+        load.report.connections = (int)number("--connections", text, 1);
+        break;
+    case 'r':
+        load.rate = number("--rate", text, 0.001);
+        break;
+    case 'P':
+        load.poisson = true;
+        break;
+    case 'd':
+        load.duration = duration("--duration", text);
+        break;
+    case 't':
+        read_lines(&load.mix.tokens, text);
+        break;
+    case 'e':
+        read_lines(&load.mix.events, text);
+        break;
+    case 'f':
+        load.owner.fresh = number("--fresh", text, 0) / 100;
+        break;
+    case 'T':
+        load.owner.timeout = duration("--timeout", text);
+        break;
+    case 'H':
+        load.mix.host = text;
+        break;
+    case 's':
+        srand48((long)number("--seed", text, 0));
+        break;
+    case 'p':
+        wishes->progress = true;
+        break;
+    case 'j':
+        wishes->json = true;
+        break;
+    case 'h':
+        fputs(usage, stdout);
+        exit(0);
+    default:
+        fputs(usage, stderr);
+        exit(EXIT_USAGE);
+    }
+}
+
+static void read_options(int argc, char **argv, struct wishes *wishes)
+{
+    static const struct option options[] = {
+        {"address", required_argument, NULL, 'a'},
+        {"mix", required_argument, NULL, 'm'},
+        {"connections", required_argument, NULL, 'c'},
+        {"rate", required_argument, NULL, 'r'},
+        {"poisson", no_argument, NULL, 'P'},
+        {"duration", required_argument, NULL, 'd'},
+        {"tokens", required_argument, NULL, 't'},
+        {"events", required_argument, NULL, 'e'},
+        {"fresh", required_argument, NULL, 'f'},
+        {"timeout", required_argument, NULL, 'T'},
+        {"host", required_argument, NULL, 'H'},
+        {"seed", required_argument, NULL, 's'},
+        {"progress", no_argument, NULL, 'p'},
+        {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    srand48(clock_monotonic());
+    load.report.connections = 50;
+    load.mix.host = "localhost";
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
+        take_option(option, optarg, wishes);
+    if (optind < argc)
+        wrong("not an option", argv[optind]);
+    if (load.owner.address_length == 0)
+        wrong("--address is missing", NULL);
+    if (wishes->mix == NULL)
+        wrong("--mix is missing", NULL);
+    char error[512];
+    if (!mix_read(&load.mix, wishes->mix, error, sizeof error))
+        wrong(error, NULL);
+}
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)load.report.connections + 64;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted)
+        wrong("--connections", "more than this process may open (ulimit -n)");
+}
+
+static void watch(void)
+{
+    struct event_base *base = load.owner.base;
+    struct timeval until = clock_timeval(load.duration);
+    load.arrivals = evtimer_new(base, on_arrival, NULL);
+    load.progress = event_new(base, -1, EV_PERSIST, on_progress, NULL);
+    INVARIANT(load.arrivals != NULL && load.progress != NULL);
+    INVARIANT(event_base_once(base, -1, EV_TIMEOUT, on_end, NULL, &until) == 0);
+    static const int signals[] = {SIGINT, SIGTERM};
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        struct event *event = evsignal_new(base, signals[i], on_end, NULL);
+        INVARIANT(event != NULL && event_add(event, NULL) == 0);
+    }
+    load.clients = calloc((size_t)load.report.connections, sizeof *load.clients);
+    INVARIANT(load.clients != NULL);
+    for (int i = 0; i < load.report.connections; i++) {
+        client_create(&load.clients[i], &load.owner);
+        is_free(&load.clients[i], 0);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct wishes wishes = {0};
+    read_options(argc, argv, &wishes);
+    raise_descriptor_limit();
+    signal(SIGPIPE, SIG_IGN);
+    /* libevent's timers are to the millisecond otherwise */
+    struct event_config *precise = event_config_new();
+    INVARIANT(precise != NULL && event_config_set_flag(precise, EVENT_BASE_FLAG_PRECISE_TIMER) == 0);
+    load.owner.base = event_base_new_with_config(precise);
+    INVARIANT(load.owner.base != NULL);
+    event_config_free(precise);
+    load.owner.mix = &load.mix;
+    load.owner.address = (struct sockaddr *)&load.address;
+    load.owner.answered = answered;
+    load.owner.failed = failed;
+    load.report.rate = load.rate;
+    load.report.began = clock_monotonic();
+    load.next_exact = (double)load.report.began;
+    watch();
+    if (wishes.progress) {
+        struct timeval every = clock_timeval(PROGRESS_INTERVAL);
+        event_add(load.progress, &every);
+    }
+    if (load.rate > 0) {
+        advance();
+        dispatch();
+    }
+    event_base_dispatch(load.owner.base);
+    load.report.connects = load.owner.connects;
+    load.report.unasked = load.owner.unasked;
+    (wishes.json ? report_json : report_text)(&load.report, &load.mix, stdout);
+    return load.report.failed > 0 || load.report.unasked > 0;
+}
