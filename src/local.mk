@@ -1,4 +1,5 @@
 include src/base/local.mk
+include src/shm/local.mk
 include src/http/local.mk
 include src/pg/local.mk
 include src/identity/local.mk

@@ -26,5 +26,7 @@ http_handler openapi_read;
 /* health.c: the internal listener */
 http_handler health_alive;
 http_handler health_ready;
+/* metrics.c: the internal listener */
+http_handler metrics_read;
 
 #endif

@@ -21,6 +21,7 @@ static const struct http_route routes[] = {
 static const struct http_route internal_routes[] = {
     {HTTP_METHOD_GET, "/healthz", health_alive, 0},
     {HTTP_METHOD_GET, "/readyz", health_ready, 0},
+    {HTTP_METHOD_GET, "/metrics", metrics_read, 0},
     {HTTP_METHOD_GET, NULL, NULL, 0},
 };
 

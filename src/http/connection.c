@@ -55,7 +55,8 @@ void connection_enter(struct http_connection *connection, enum connection_state 
         connection->deadline = clock_monotonic() + configuration->body_timeout;
         break;
     case CONNECTION_WRITING:
-        connection->deadline = clock_monotonic() + configuration->write_timeout;
+        connection->writing_at = clock_monotonic();
+        connection->deadline = connection->writing_at + configuration->write_timeout;
         break;
     case CONNECTION_LINGERING:
         connection->deadline = clock_monotonic() + LINGER_TIME;
@@ -138,6 +139,7 @@ void connection_send(struct http_connection *connection, const char *head, size_
             (struct iovec){.iov_base = (void *)(uintptr_t)body, .iov_len = body_length};
     connection->exchange->bytes = head_length + body_length;
     connection_enter(connection, CONNECTION_WRITING);
+    exchange_observe(connection->exchange, connection->writing_at);
     connection_flush(connection);
     if (!connection->processing)
         settle(connection);

@@ -47,6 +47,7 @@ struct http_connection {
     bool reading_stopped; /* the read event is not added: `input` holds enough */
     int64_t accepted_at;
     int64_t started_at;  /* first byte of the request */
+    int64_t writing_at;  /* the answer was ready */
     int64_t deadline;    /* clock_monotonic */
     int64_t timer_until; /* when the timer will fire; NEVER: it is not added. Later than `deadline` only within a
                             callback */

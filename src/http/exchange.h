@@ -48,6 +48,8 @@ void exchange_fill(struct http_exchange *exchange, const char *block, size_t len
                    const struct guard_header *headers);
 /* Decodes the query string. false: a bad escape, or too many parameters. */
 bool exchange_read_query(struct http_exchange *exchange) MUST_CHECK;
+/* Tells the observer of the answer, or that there is none. `now` is the clock. */
+void exchange_observe(const struct http_exchange *exchange, int64_t now);
 /* Writes the access log, releases the body of the answer, drops the arena. `note` says what went wrong, or is NULL. */
 void exchange_finish(struct http_exchange *exchange, const char *note);
 size_t exchange_memory(const struct http_exchange *exchange);

@@ -191,8 +191,18 @@ static void write_access_log(const struct http_exchange *exchange, const char *n
              log_text("note", note));
 }
 
+void exchange_observe(const struct http_exchange *exchange, int64_t now)
+{
+    const struct http_observer *observer = exchange->server->options.observer;
+    if (observer != NULL)
+        observer->answered(observer->context, &exchange->request, exchange->status, exchange->bytes,
+                           now - exchange->request.started_at);
+}
+
 void exchange_finish(struct http_exchange *exchange, const char *note)
 {
+    if (!exchange->answered)
+        exchange_observe(exchange, clock_monotonic());
     if (exchange->server->options.configuration->access_log)
         write_access_log(exchange, note);
     if (exchange->release != NULL)

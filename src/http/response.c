@@ -130,6 +130,7 @@ void http_respond(struct http_request *request, const struct http_response *resp
 
     struct http_connection *connection = request->connection;
     if (connection == NULL) {
+        exchange_observe(exchange, clock_monotonic());
         exchange_finish(exchange, "client gone");
         return;
     }

@@ -12,6 +12,15 @@
 
 struct http_server;
 
+/* Whoever counts, told while it happens; what it is called with may be gone after the call. */
+struct http_observer {
+    /* A request is about to be answered: before the first byte of it leaves, so that no client knows of an answer that
+     * is not counted. Status 0: the client went before it had sent the whole request. `microseconds` are from its first
+     * byte on. */
+    void (*answered)(void *context, const struct http_request *request, int status, size_t bytes, int64_t microseconds);
+    void *context;
+};
+
 /* Everything a server needs; limits and time-outs come from the configuration. Boot memory. */
 struct http_server_options {
     struct event_base *base;
@@ -20,6 +29,7 @@ struct http_server_options {
     const int
         *listeners; /* non-blocking listening sockets, inherited; not closed by the server before http_server_drain */
     size_t listener_count;
+    const struct http_observer *observer; /* NULL: nobody counts; boot lifetime */
     /* Called when the last connection has gone after http_server_drain. */
     void (*drained)(void *context);
     void *context;

@@ -5,6 +5,6 @@ EXTRA_DIST += src/master/README.md
 
 sbin_PROGRAMS += turnoutd
 turnoutd_SOURCES = src/turnoutd.c
-turnoutd_LDADD = libmaster.a libworker.a libscheduler.a libapi.a libhttp.a libidentity.a libpg.a libcontrol.a libbase.a \
+turnoutd_LDADD = libmaster.a libworker.a libscheduler.a libapi.a libhttp.a libidentity.a libpg.a libcontrol.a libshm.a libbase.a \
   $(LLHTTP_ARCHIVE) $(LLHTTP_LIBS) $(LIBPQ_LIBS) $(JANSSON_LIBS) $(LIBCRYPTO_LIBS) $(LIBEVENT_LIBS) $(MSGPACK_LIBS) \
   $(INIH_LIBS) $(XXHASH_LIBS) $(JEMALLOC_LIBS)

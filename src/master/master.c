@@ -23,6 +23,7 @@
 #include "master/process.h"
 #include "pg/migrate.h"
 #include "scheduler/scheduler.h"
+#include "shm/statistics.h"
 #include "worker/worker.h"
 
 /* Microseconds that children get to leave by themselves after their own limit, and after "now". */
@@ -79,6 +80,7 @@ static void enter_child(enum process_role role, const struct child_start *start)
             keep[count++] = master.internal.descriptors[i];
     }
     close_all_but(keep, count);
+    statistics_begin(process_role_label(role), start->slot);
     char title[32];
     const char *name = process_role_name(role);
     if (role == PROCESS_WORKER)
@@ -242,6 +244,11 @@ int master_run(const struct configuration *configuration)
     title_set("master");
     log_set_process("master", -1);
     raise_descriptor_limit();
+    statistics_create();
+    statistics_set(STATISTICS_BUILD_INFO, LABEL_VERSION_OWN, LABEL_NONE_ONE, 1);
+    statistics_set(STATISTICS_START_TIME, LABEL_NONE_ONE, LABEL_NONE_ONE, clock_realtime());
+    statistics_set(STATISTICS_RELOAD_TIME, LABEL_NONE_ONE, LABEL_NONE_ONE, clock_realtime());
+    statistics_set(STATISTICS_RELOAD_SUCCEEDED, LABEL_NONE_ONE, LABEL_NONE_ONE, 1);
     open_everything(configuration);
     take_signals();
     struct process_options options = {.base = master.base,

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "shm/statistics.h"
 
 #define PROCESS_MAGIC 0x50524f43U
 #define WORKERS_MAX 256
@@ -57,6 +58,11 @@ void process_table_create(const struct process_options *options)
     table.workers_wanted = options->configuration->workers;
     table.share_told = configuration_db_share(options->configuration, table.workers_wanted);
     table.ping_due = clock_monotonic();
+}
+
+unsigned process_role_label(enum process_role role)
+{
+    return role == PROCESS_WORKER ? LABEL_ROLE_WORKER : LABEL_ROLE_SCHEDULER;
 }
 
 static bool is_alive(const struct process *process)
@@ -177,6 +183,7 @@ static int fork_child(struct process *process)
         return -1;
     }
     process->pid = pid;
+    statistics_holder(process_role_label(process->role), process->slot, pid);
     process->channel = ends[0];
     process->started_at = clock_realtime();
     process->started_clock = clock_monotonic();
@@ -232,6 +239,7 @@ static void bury(struct process *process, int status)
     close(process->channel);
     process->channel = -1;
     process->pid = 0;
+    statistics_holder(process_role_label(process->role), process->slot, 0);
     if (table.stopping || process->removed) {
         process->used = false;
         return;

@@ -59,6 +59,8 @@ struct process_options {
 
 /* For logs and the control socket; static. */
 const char *process_role_name(enum process_role role);
+/* In the statistics: LABEL_ROLE_... */
+unsigned process_role_label(enum process_role role);
 /* The same for a state. */
 const char *process_state_name(enum process_state state);
 

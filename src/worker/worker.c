@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "api/metrics.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
@@ -153,6 +154,7 @@ static struct http_server *serve(const struct http_route *routes, const int *lis
                                           .routes = routes,
                                           .listeners = listeners,
                                           .listener_count = count,
+                                          .observer = metrics_observer(),
                                           .drained = on_drained};
     return http_server_create(&options);
 }
@@ -171,6 +173,7 @@ int worker_main(const struct worker_options *options)
     worker.api.read = open_pool("read", share - share / 2, 0);
     worker.api.write = open_pool("write", share / 2, WRITE_DEPTH);
     api_set(&worker.api);
+    metrics_start();
     worker.server = serve(api_routes(), options->listeners, options->listener_count);
     worker.internal = serve(api_internal_routes(), options->internal, options->internal_count);
 

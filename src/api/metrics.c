@@ -1,0 +1,100 @@
+/* metrics: from requests to statistics, and the page of /metrics. Worker process; it counts in the worker's page and
+ * reads all of them. */
+#include "api/metrics.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "api/resources.h"
+#include "base/text.h"
+#include "shm/statistics.h"
+#include "shm/statistics_read.h"
+
+static const char *const method_names[] = {
+    [HTTP_METHOD_GET] = "GET",         [HTTP_METHOD_HEAD] = "HEAD",   [HTTP_METHOD_POST] = "POST",
+    [HTTP_METHOD_PUT] = "PUT",         [HTTP_METHOD_PATCH] = "PATCH", [HTTP_METHOD_DELETE] = "DELETE",
+    [HTTP_METHOD_OPTIONS] = "OPTIONS", [HTTP_METHOD_OTHER] = "other",
+};
+
+/* Places in the statistics: one for each method where no route fits, then for each line of the route tables one, and
+ * for GET a second one behind it, for HEAD. Boot lifetime. */
+#define NO_ROUTE_PLACES (HTTP_METHOD_OTHER + 1)
+static struct {
+    const struct http_route *routes;
+    size_t count;
+    unsigned char places[STATISTICS_ROUTES_MAX];
+} tables[2];
+static char labels[STATISTICS_ROUTES_MAX][96];
+
+static void name_place(size_t place, const char *route, enum http_method method)
+{
+    INVARIANT(place < STATISTICS_ROUTES_MAX); /* else: raise it in statistics_table.h */
+    int length =
+        snprintf(labels[place], sizeof labels[place], "route=\"%s\",method=\"%s\"", route, method_names[method]);
+    INVARIANT(length > 0 && (size_t)length < sizeof labels[place] && strpbrk(route, "\"\\\n") == NULL);
+}
+
+void metrics_start(void)
+{
+    size_t place = 0;
+    for (enum http_method method = HTTP_METHOD_GET; method <= HTTP_METHOD_OTHER; method++)
+        name_place(place++, "none", method);
+    tables[0].routes = api_routes();
+    tables[1].routes = api_internal_routes();
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+        for (const struct http_route *route = tables[i].routes; route->path != NULL; route++) {
+            tables[i].places[tables[i].count++] = (unsigned char)place;
+            name_place(place++, route->path, route->method);
+            if (route->method == HTTP_METHOD_GET)
+                name_place(place++, route->path, HTTP_METHOD_HEAD);
+        }
+    }
+    static const char *texts[STATISTICS_ROUTES_MAX];
+    for (size_t i = 0; i < place; i++)
+        texts[i] = labels[i];
+    statistics_set_routes(texts, place);
+}
+
+static unsigned place_of(const struct http_request *request)
+{
+    const struct http_route *route = request->route;
+    if (route == NULL)
+        return request->method;
+    const size_t table = route >= tables[0].routes && route < tables[0].routes + tables[0].count ? 0 : 1;
+    unsigned place = tables[table].places[route - tables[table].routes];
+    return request->method == HTTP_METHOD_HEAD && route->method == HTTP_METHOD_GET ? place + 1 : place;
+}
+
+static void on_answered(void *context, const struct http_request *request, int status, size_t bytes,
+                        int64_t microseconds)
+{
+    (void)context;
+    (void)bytes;
+    unsigned place = place_of(request);
+    statistics_add(STATISTICS_HTTP_REQUESTS, place, status == 0 ? LABEL_CODE_NONE : statistics_code(status), 1);
+    statistics_observe(STATISTICS_HTTP_DURATION, place, microseconds);
+}
+
+const struct http_observer *metrics_observer(void)
+{
+    static const struct http_observer observer = {.answered = on_answered};
+    return &observer;
+}
+
+static void free_text(void *owner)
+{
+    buffer_free(owner);
+}
+
+void metrics_read(struct http_request *request)
+{
+    struct buffer *text = arena_zalloc(request->arena, sizeof *text);
+    statistics_write(text);
+    http_respond(request, &(struct http_response){.status = 200,
+                                                  .content_type = STATISTICS_CONTENT_TYPE,
+                                                  .headers = "Cache-Control: no-store\r\n",
+                                                  .body = buffer_bytes(text),
+                                                  .body_length = buffer_length(text),
+                                                  .release = free_text,
+                                                  .owner = text});
+}

@@ -1,0 +1,12 @@
+/* metrics: what a worker counts of its requests, and /metrics. Worker process. */
+#ifndef API_METRICS_H
+#define API_METRICS_H
+
+#include "http/server.h"
+
+/* Once per worker, before the first request: gives each line of the route tables its place in the statistics. */
+void metrics_start(void);
+/* http_server_options.observer of a server of the worker. */
+const struct http_observer *metrics_observer(void);
+
+#endif

@@ -1,0 +1,286 @@
+/* statistics_table: the one table of metrics, and the labels that they can have. From it come the layout of the pages,
+ * the enums that callers name, and the page of /metrics; tests hold docs/metrics.md against that. Any process. */
+#ifndef SHM_STATISTICS_TABLE_H
+#define SHM_STATISTICS_TABLE_H
+
+#define STATISTICS_TAG(key, value) key "=\"" value "\""
+
+/* ---- labels: LABEL(symbol, text), the constant is LABEL_symbol. No list holds a text of a client. */
+
+#define STATISTICS_NONE_LABELS(LABEL) LABEL(NONE_ONE, "")
+
+#define STATISTICS_ROLE_LABELS(LABEL)                    \
+    LABEL(ROLE_MASTER, STATISTICS_TAG("role", "master")) \
+    LABEL(ROLE_WORKER, STATISTICS_TAG("role", "worker")) \
+    LABEL(ROLE_SCHEDULER, STATISTICS_TAG("role", "scheduler"))
+
+#define STATISTICS_STATE_LABELS(LABEL)                         \
+    LABEL(STATE_STARTING, STATISTICS_TAG("state", "starting")) \
+    LABEL(STATE_READY, STATISTICS_TAG("state", "ready"))       \
+    LABEL(STATE_STOPPING, STATISTICS_TAG("state", "stopping")) \
+    LABEL(STATE_BACKOFF, STATISTICS_TAG("state", "backoff"))   \
+    LABEL(STATE_FAILED, STATISTICS_TAG("state", "failed"))
+
+/* Why a child had to be started again. SIGNAL: another one than those that are named. UNRESPONSIVE: killed by the
+ * master, as it answered no ping in time. */
+#define STATISTICS_CAUSE_LABELS(LABEL)                           \
+    LABEL(CAUSE_EXIT, STATISTICS_TAG("cause", "exit"))           \
+    LABEL(CAUSE_SIGKILL, STATISTICS_TAG("cause", "SIGKILL"))     \
+    LABEL(CAUSE_SIGTERM, STATISTICS_TAG("cause", "SIGTERM"))     \
+    LABEL(CAUSE_SIGSEGV, STATISTICS_TAG("cause", "SIGSEGV"))     \
+    LABEL(CAUSE_SIGABRT, STATISTICS_TAG("cause", "SIGABRT"))     \
+    LABEL(CAUSE_SIGBUS, STATISTICS_TAG("cause", "SIGBUS"))       \
+    LABEL(CAUSE_SIGFPE, STATISTICS_TAG("cause", "SIGFPE"))       \
+    LABEL(CAUSE_SIGILL, STATISTICS_TAG("cause", "SIGILL"))       \
+    LABEL(CAUSE_SIGNAL, STATISTICS_TAG("cause", "other-signal")) \
+    LABEL(CAUSE_UNRESPONSIVE, STATISTICS_TAG("cause", "unresponsive"))
+
+#define STATISTICS_MODE_LABELS(LABEL)                \
+    LABEL(MODE_USER, STATISTICS_TAG("mode", "user")) \
+    LABEL(MODE_SYSTEM, STATISTICS_TAG("mode", "system"))
+
+#define STATISTICS_LISTENER_LABELS(LABEL)                        \
+    LABEL(LISTENER_PUBLIC, STATISTICS_TAG("listener", "public")) \
+    LABEL(LISTENER_INTERNAL, STATISTICS_TAG("listener", "internal"))
+
+/* Routes are named by the program that reads (statistics_set_routes): a page only knows that one is the n-th. */
+#define STATISTICS_ROUTES_MAX 96
+
+#define STATISTICS_STATUS_LIST(STATUS, LABEL) \
+    STATUS(LABEL, 200)                        \
+    STATUS(LABEL, 201)                        \
+    STATUS(LABEL, 202)                        \
+    STATUS(LABEL, 204)                        \
+    STATUS(LABEL, 304)                        \
+    STATUS(LABEL, 400)                        \
+    STATUS(LABEL, 401)                        \
+    STATUS(LABEL, 403)                        \
+    STATUS(LABEL, 404)                        \
+    STATUS(LABEL, 405)                        \
+    STATUS(LABEL, 406)                        \
+    STATUS(LABEL, 408)                        \
+    STATUS(LABEL, 409)                        \
+    STATUS(LABEL, 412)                        \
+    STATUS(LABEL, 413)                        \
+    STATUS(LABEL, 414)                        \
+    STATUS(LABEL, 415)                        \
+    STATUS(LABEL, 417)                        \
+    STATUS(LABEL, 422)                        \
+    STATUS(LABEL, 428)                        \
+    STATUS(LABEL, 429)                        \
+    STATUS(LABEL, 431)                        \
+    STATUS(LABEL, 500)                        \
+    STATUS(LABEL, 501)                        \
+    STATUS(LABEL, 503)                        \
+    STATUS(LABEL, 505)
+
+/* OTHER: any status that is not in the list. NONE: the client went before there was an answer. */
+#define STATISTICS_STATUS_LABEL(LABEL, number) LABEL(CODE_##number, STATISTICS_TAG("code", #number))
+#define STATISTICS_CODE_LABELS(LABEL)                  \
+    LABEL(CODE_OTHER, STATISTICS_TAG("code", "other")) \
+    LABEL(CODE_NONE, STATISTICS_TAG("code", "none")) STATISTICS_STATUS_LIST(STATISTICS_STATUS_LABEL, LABEL)
+
+/* Why a connection was closed. CLIENT: by the client, or it broke. ANSWERED: after an answer, as the client or that
+ * answer wished. REFUSED: after bytes that no request can be. The rest: the time-outs of the configuration (IDLE: the
+ * client kept the connection and sent nothing), and the end of the process. */
+#define STATISTICS_CLOSING_LABELS(LABEL)                                      \
+    LABEL(CLOSING_CLIENT, STATISTICS_TAG("reason", "client"))                 \
+    LABEL(CLOSING_ANSWERED, STATISTICS_TAG("reason", "answered"))             \
+    LABEL(CLOSING_REFUSED, STATISTICS_TAG("reason", "refused"))               \
+    LABEL(CLOSING_IDLE_TIMEOUT, STATISTICS_TAG("reason", "idle-timeout"))     \
+    LABEL(CLOSING_HEADER_TIMEOUT, STATISTICS_TAG("reason", "header-timeout")) \
+    LABEL(CLOSING_BODY_TIMEOUT, STATISTICS_TAG("reason", "body-timeout"))     \
+    LABEL(CLOSING_WRITE_TIMEOUT, STATISTICS_TAG("reason", "write-timeout"))   \
+    LABEL(CLOSING_SHUTDOWN, STATISTICS_TAG("reason", "shutdown"))
+
+#define STATISTICS_PAUSE_LABELS(LABEL)                  \
+    LABEL(PAUSE_FULL, STATISTICS_TAG("reason", "full")) \
+    LABEL(PAUSE_DESCRIPTORS, STATISTICS_TAG("reason", "descriptors"))
+
+/* The verdicts of src/http/guard.h. */
+#define STATISTICS_REFUSAL_LABELS(LABEL)                                             \
+    LABEL(REFUSAL_LINE_END, STATISTICS_TAG("problem", "line-end"))                   \
+    LABEL(REFUSAL_REQUEST_LINE, STATISTICS_TAG("problem", "request-line"))           \
+    LABEL(REFUSAL_METHOD, STATISTICS_TAG("problem", "method"))                       \
+    LABEL(REFUSAL_CONNECT, STATISTICS_TAG("problem", "connect"))                     \
+    LABEL(REFUSAL_VERSION, STATISTICS_TAG("problem", "version"))                     \
+    LABEL(REFUSAL_TARGET, STATISTICS_TAG("problem", "target"))                       \
+    LABEL(REFUSAL_FRAGMENT, STATISTICS_TAG("problem", "fragment"))                   \
+    LABEL(REFUSAL_AUTHORITY, STATISTICS_TAG("problem", "authority"))                 \
+    LABEL(REFUSAL_REQUEST_LINE_SIZE, STATISTICS_TAG("problem", "request-line-size")) \
+    LABEL(REFUSAL_HEADER_SIZE, STATISTICS_TAG("problem", "header-size"))             \
+    LABEL(REFUSAL_HEADER_COUNT, STATISTICS_TAG("problem", "header-count"))           \
+    LABEL(REFUSAL_HEADER_NAME, STATISTICS_TAG("problem", "header-name"))             \
+    LABEL(REFUSAL_HEADER_FOLDED, STATISTICS_TAG("problem", "header-folded"))         \
+    LABEL(REFUSAL_HEADER_VALUE, STATISTICS_TAG("problem", "header-value"))           \
+    LABEL(REFUSAL_LOOK_ALIKE, STATISTICS_TAG("problem", "look-alike"))               \
+    LABEL(REFUSAL_HOST, STATISTICS_TAG("problem", "host"))                           \
+    LABEL(REFUSAL_CONTENT_LENGTH, STATISTICS_TAG("problem", "content-length"))       \
+    LABEL(REFUSAL_TRANSFER_ENCODING, STATISTICS_TAG("problem", "transfer-encoding")) \
+    LABEL(REFUSAL_TWO_LENGTHS, STATISTICS_TAG("problem", "two-lengths"))             \
+    LABEL(REFUSAL_OLD_CHUNKED, STATISTICS_TAG("problem", "old-chunked"))             \
+    LABEL(REFUSAL_UNWANTED_BODY, STATISTICS_TAG("problem", "unwanted-body"))         \
+    LABEL(REFUSAL_UPGRADE, STATISTICS_TAG("problem", "upgrade"))                     \
+    LABEL(REFUSAL_EXPECT, STATISTICS_TAG("problem", "expect"))                       \
+    LABEL(REFUSAL_PARSER, STATISTICS_TAG("problem", "parser"))                       \
+    LABEL(REFUSAL_CHUNK, STATISTICS_TAG("problem", "chunk"))                         \
+    LABEL(REFUSAL_BODY_SIZE, STATISTICS_TAG("problem", "body-size"))                 \
+    LABEL(REFUSAL_HEADER_TIME, STATISTICS_TAG("problem", "header-time"))             \
+    LABEL(REFUSAL_BODY_TIME, STATISTICS_TAG("problem", "body-time"))
+
+#define STATISTICS_TOKEN_LABELS(LABEL)                              \
+    LABEL(TOKEN_REMEMBERED, STATISTICS_TAG("result", "remembered")) \
+    LABEL(TOKEN_VERIFIED, STATISTICS_TAG("result", "verified"))     \
+    LABEL(TOKEN_REFUSED, STATISTICS_TAG("result", "refused"))
+
+/* A pool exists in one role only, so the two labels are one list. */
+#define STATISTICS_POOL_LABELS(LABEL)                                                                \
+    LABEL(POOL_WORKER_READ, STATISTICS_TAG("role", "worker") "," STATISTICS_TAG("pool", "read"))     \
+    LABEL(POOL_WORKER_WRITE, STATISTICS_TAG("role", "worker") "," STATISTICS_TAG("pool", "write"))   \
+    LABEL(POOL_SCHEDULER_APP, STATISTICS_TAG("role", "scheduler") "," STATISTICS_TAG("pool", "app")) \
+    LABEL(POOL_SCHEDULER_OWNER, STATISTICS_TAG("role", "scheduler") "," STATISTICS_TAG("pool", "owner"))
+
+#define STATISTICS_USE_LABELS(LABEL)                 \
+    LABEL(USE_USED, STATISTICS_TAG("state", "used")) \
+    LABEL(USE_IDLE, STATISTICS_TAG("state", "idle")) \
+    LABEL(USE_CONNECTING, STATISTICS_TAG("state", "connecting"))
+
+#define STATISTICS_TIMEOUT_LABELS(LABEL)                      \
+    LABEL(TIMEOUT_ACQUIRE, STATISTICS_TAG("kind", "acquire")) \
+    LABEL(TIMEOUT_STATEMENT, STATISTICS_TAG("kind", "statement"))
+
+/* The decision of the rule for one registration. FAILED: the database gave no decision and nothing was written;
+ * UNKNOWN: nobody knows whether it was; OTHER: an outcome that the list does not have. */
+#define STATISTICS_REGISTRATION_LABELS(LABEL)                                     \
+    LABEL(REGISTRATION_REGISTERED, STATISTICS_TAG("outcome", "registered"))       \
+    LABEL(REGISTRATION_WAITLISTED, STATISTICS_TAG("outcome", "waitlisted"))       \
+    LABEL(REGISTRATION_EXISTING, STATISTICS_TAG("outcome", "existing"))           \
+    LABEL(REGISTRATION_NOT_FOUND, STATISTICS_TAG("outcome", "not_found"))         \
+    LABEL(REGISTRATION_FORBIDDEN, STATISTICS_TAG("outcome", "forbidden"))         \
+    LABEL(REGISTRATION_NOT_PUBLISHED, STATISTICS_TAG("outcome", "not_published")) \
+    LABEL(REGISTRATION_EVENT_CLOSED, STATISTICS_TAG("outcome", "event_closed"))   \
+    LABEL(REGISTRATION_NOT_OPEN_YET, STATISTICS_TAG("outcome", "not_open_yet"))   \
+    LABEL(REGISTRATION_CLOSED, STATISTICS_TAG("outcome", "registration_closed"))  \
+    LABEL(REGISTRATION_NOT_ELIGIBLE, STATISTICS_TAG("outcome", "not_eligible"))   \
+    LABEL(REGISTRATION_FULL, STATISTICS_TAG("outcome", "full"))                   \
+    LABEL(REGISTRATION_BUSY, STATISTICS_TAG("outcome", "busy"))                   \
+    LABEL(REGISTRATION_FAILED, STATISTICS_TAG("outcome", "failed"))               \
+    LABEL(REGISTRATION_UNKNOWN, STATISTICS_TAG("outcome", "unknown"))             \
+    LABEL(REGISTRATION_OTHER, STATISTICS_TAG("outcome", "other"))
+
+#define STATISTICS_IDEMPOTENCY_LABELS(LABEL)                          \
+    LABEL(IDEMPOTENCY_STORED, STATISTICS_TAG("result", "stored"))     \
+    LABEL(IDEMPOTENCY_REPLAYED, STATISTICS_TAG("result", "replayed")) \
+    LABEL(IDEMPOTENCY_IN_USE, STATISTICS_TAG("result", "in-use"))     \
+    LABEL(IDEMPOTENCY_REUSED, STATISTICS_TAG("result", "reused"))
+
+#define STATISTICS_JOB_LABELS(LABEL)                                       \
+    LABEL(JOB_COMPLETE_EVENTS, STATISTICS_TAG("job", "complete-events"))   \
+    LABEL(JOB_PRUNE_CHANGES, STATISTICS_TAG("job", "prune-changes"))       \
+    LABEL(JOB_PRUNE_KEYS, STATISTICS_TAG("job", "prune-idempotency-keys")) \
+    LABEL(JOB_PARTITIONS, STATISTICS_TAG("job", "partitions"))
+
+#define STATISTICS_RESULT_LABELS(LABEL)              \
+    LABEL(RESULT_OK, STATISTICS_TAG("result", "ok")) \
+    LABEL(RESULT_FAILED, STATISTICS_TAG("result", "failed"))
+
+#define STATISTICS_VERSION_LABELS(LABEL) LABEL(VERSION_OWN, STATISTICS_TAG("version", PACKAGE_VERSION))
+
+/* DIMENSION(symbol): one list of labels. ROUTE is not among them: its texts are not known here. */
+#define STATISTICS_DIMENSION_LIST(DIMENSION) \
+    DIMENSION(NONE)                          \
+    DIMENSION(ROLE)                          \
+    DIMENSION(STATE)                         \
+    DIMENSION(CAUSE)                         \
+    DIMENSION(MODE)                          \
+    DIMENSION(LISTENER)                      \
+    DIMENSION(CODE)                          \
+    DIMENSION(CLOSING)                       \
+    DIMENSION(PAUSE)                         \
+    DIMENSION(REFUSAL)                       \
+    DIMENSION(TOKEN)                         \
+    DIMENSION(POOL)                          \
+    DIMENSION(USE)                           \
+    DIMENSION(TIMEOUT)                       \
+    DIMENSION(REGISTRATION)                  \
+    DIMENSION(IDEMPOTENCY)                   \
+    DIMENSION(JOB)                           \
+    DIMENSION(RESULT)                        \
+    DIMENSION(VERSION)
+
+/* ---- metrics: FAMILY(symbol, kind, unit, name, first labels, second labels, help) ----
+ *
+ * Kinds: COUNTER only grows. GAUGE is how it stands, added up over the processes that live. LATEST is a gauge that
+ * outlives its process: the highest of all pages. HISTOGRAM counts what it observes by the limits in statistics.c.
+ * Unit: NUMBER is told as it is, MICROSECONDS as seconds. */
+#define STATISTICS_FAMILY_LIST(FAMILY)                                                                                 \
+    FAMILY(BUILD_INFO, LATEST, NUMBER, "build_info", VERSION, NONE, "Always 1; the version of the program.")           \
+    FAMILY(START_TIME, LATEST, MICROSECONDS, "start_time_seconds", NONE, NONE,                                         \
+           "When the master started, in seconds since 1970.")                                                          \
+    FAMILY(PROCESSES, GAUGE, NUMBER, "processes", ROLE, STATE, "Rows of the process table.")                           \
+    FAMILY(WORKERS_WANTED, GAUGE, NUMBER, "workers_wanted", NONE, NONE, "Workers that there shall be.")                \
+    FAMILY(RESTARTS, COUNTER, NUMBER, "process_restarts_total", ROLE, CAUSE,                                           \
+           "Deaths of processes that were not asked to end, by what they died of.")                                    \
+    FAMILY(EARLY_DEATHS, COUNTER, NUMBER, "process_early_deaths_total", ROLE, NONE,                                    \
+           "Those of the deaths that came before the process served.")                                                 \
+    FAMILY(CPU, COUNTER, MICROSECONDS, "process_cpu_seconds_total", ROLE, MODE, "CPU time used.")                      \
+    FAMILY(RESIDENT, GAUGE, NUMBER, "process_resident_memory_bytes", ROLE, NONE,                                       \
+           "Memory that the kernel counts, shared pages in each process that uses them.")                              \
+    FAMILY(DESCRIPTORS, GAUGE, NUMBER, "process_open_descriptors", ROLE, NONE, "Open file descriptors.")               \
+    FAMILY(LOOP_LAG, HISTOGRAM, MICROSECONDS, "event_loop_lag_seconds", ROLE, NONE,                                    \
+           "How late the event loop came to a timer, one sample in each ping_interval.")                               \
+    FAMILY(LOG_LINES_DROPPED, COUNTER, NUMBER, "log_lines_dropped_total", ROLE, NONE,                                  \
+           "Lines of the log that could not be written.")                                                              \
+    FAMILY(HTTP_REQUESTS, COUNTER, NUMBER, "http_requests_total", ROUTE, CODE,                                         \
+           "Requests answered, by the template of their route; none: no route fits or the bytes were refused.")        \
+    FAMILY(HTTP_DURATION, HISTOGRAM, MICROSECONDS, "http_request_duration_seconds", ROUTE, NONE,                       \
+           "From the first byte of a request until its answer is handed to the kernel.")                               \
+    FAMILY(HTTP_IN_FLIGHT, GAUGE, NUMBER, "http_requests_in_flight", LISTENER, NONE,                                   \
+           "Requests that are being worked on.")                                                                       \
+    FAMILY(HTTP_CONNECTIONS, GAUGE, NUMBER, "http_connections", LISTENER, NONE, "Open connections of clients.")        \
+    FAMILY(HTTP_ACCEPTED, COUNTER, NUMBER, "http_connections_accepted_total", LISTENER, NONE, "Connections accepted.") \
+    FAMILY(HTTP_CLOSED, COUNTER, NUMBER, "http_connections_closed_total", LISTENER, CLOSING,                           \
+           "Connections closed, by the reason.")                                                                       \
+    FAMILY(HTTP_PAUSES, COUNTER, NUMBER, "http_accept_pauses_total", LISTENER, PAUSE,                                  \
+           "Times that a process stopped accepting: it had max_connections, or the system gave no more.")              \
+    FAMILY(HTTP_REFUSALS, COUNTER, NUMBER, "http_refused_requests_total", REFUSAL, NONE,                               \
+           "Requests refused for their bytes alone: framing, limits, time.")                                           \
+    FAMILY(HTTP_RECEIVED, COUNTER, NUMBER, "http_received_bytes_total", LISTENER, NONE, "Bytes read from clients.")    \
+    FAMILY(HTTP_SENT, COUNTER, NUMBER, "http_sent_bytes_total", LISTENER, NONE, "Bytes of answers.")                   \
+    FAMILY(HTTP_MEMORY, GAUGE, NUMBER, "http_memory_bytes", LISTENER, NONE, "Memory of connections and requests.")     \
+    FAMILY(DB_CONNECTIONS, GAUGE, NUMBER, "db_connections", POOL, USE,                                                 \
+           "Connections to PostgreSQL; used: with a statement in flight.")                                             \
+    FAMILY(DB_MOST, GAUGE, NUMBER, "db_connections_allowed", POOL, NONE, "Connections that the pools may open.")       \
+    FAMILY(DB_IN_FLIGHT, GAUGE, NUMBER, "db_statements_in_flight", POOL, NONE, "Statements sent and not answered.")    \
+    FAMILY(DB_WAITING, GAUGE, NUMBER, "db_statements_waiting", POOL, NONE, "Statements that wait for a connection.")   \
+    FAMILY(DB_UNREACHABLE, GAUGE, NUMBER, "db_unreachable_pools", POOL, NONE,                                          \
+           "Pools whose last attempt to connect failed, or that never connected.")                                     \
+    FAMILY(DB_CONNECTS, COUNTER, NUMBER, "db_connects_total", POOL, RESULT, "Attempts to connect to PostgreSQL.")      \
+    FAMILY(DB_LOST, COUNTER, NUMBER, "db_connections_lost_total", POOL, NONE, "Connections to PostgreSQL that broke.") \
+    FAMILY(DB_TIMEOUTS, COUNTER, NUMBER, "db_timeouts_total", POOL, TIMEOUT,                                           \
+           "Statements given up: no connection within db_acquire_timeout, or cancelled after db_statement_timeout.")   \
+    FAMILY(DB_ACQUIRE, HISTOGRAM, MICROSECONDS, "db_acquire_seconds", POOL, NONE,                                      \
+           "How long statements waited for a connection, those that got none included.")                               \
+    FAMILY(DB_STATEMENT, HISTOGRAM, MICROSECONDS, "db_statement_seconds", POOL, NONE,                                  \
+           "How long statements took from their submission to their answer, the wait included.")                       \
+    FAMILY(REGISTRATIONS, COUNTER, NUMBER, "registrations_total", REGISTRATION, NONE,                                  \
+           "Registrations asked for, by what was decided.")                                                            \
+    FAMILY(IDEMPOTENCY, COUNTER, NUMBER, "idempotency_keys_total", IDEMPOTENCY, NONE,                                  \
+           "Writes with an Idempotency-Key, by what became of the key.")                                               \
+    FAMILY(TOKENS, COUNTER, NUMBER, "tokens_total", TOKEN, NONE,                                                       \
+           "Tokens looked at: remembered from an earlier request, verified, or refused.")                              \
+    FAMILY(PROXY_HEADERS_DROPPED, COUNTER, NUMBER, "proxy_headers_dropped_total", NONE, NONE,                          \
+           "Headers of identity or client address that came from a peer that is not trusted.")                         \
+    FAMILY(KEY_SET_READS, COUNTER, NUMBER, "key_set_reads_total", RESULT, NONE,                                        \
+           "Times that the key set of tokens was read again.")                                                         \
+    FAMILY(RELOADS, COUNTER, NUMBER, "reloads_total", RESULT, NONE, "Reloads of the configuration.")                   \
+    FAMILY(RELOAD_SUCCEEDED, GAUGE, NUMBER, "reload_last_succeeded", NONE, NONE,                                       \
+           "1: the last reload took the file, or there was none; 0: the older configuration stays.")                   \
+    FAMILY(RELOAD_TIME, LATEST, MICROSECONDS, "reload_last_success_timestamp_seconds", NONE, NONE,                     \
+           "When the configuration was read for the last time, in seconds since 1970.")                                \
+    FAMILY(JOB_RUNS, COUNTER, NUMBER, "job_runs_total", JOB, RESULT, "Runs of the jobs of the scheduler.")             \
+    FAMILY(JOB_ROWS, COUNTER, NUMBER, "job_rows_total", JOB, NONE, "Rows that the jobs changed.")                      \
+    FAMILY(JOB_TIME, LATEST, MICROSECONDS, "job_last_success_timestamp_seconds", JOB, NONE,                            \
+           "When a job last succeeded, in seconds since 1970; 0: not yet.")
+
+#endif
