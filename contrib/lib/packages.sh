@@ -11,8 +11,10 @@ PACKAGES_RUN=(
 
 # To test it, beside those.
 PACKAGES_TEST=(
-    check clang clang-format shellcheck xz-utils
-    python3 python3-pytest python3-psycopg python3-yaml
+    check clang libclang-rt-14-dev clang-format shellcheck mandoc xz-utils
+    python3 python3-pytest python3-pytest-xdist python3-psycopg python3-yaml
+    nginx-light prometheus logrotate systemd
+    strace fiu-utils slowhttptest gcovr
 )
 
 # The folder of initdb and pg_ctl of the newest PostgreSQL that is new enough; nothing when there is none.
@@ -58,33 +60,60 @@ apt_install_fresh() {
     apt_install "$@"
 }
 
-# Debian makes and starts a cluster on port 5432 when a PostgreSQL server is installed. Ours is private, so that one would only be
-# in the way: while the package is installed no cluster is made and no service started; after it both settings are as before.
+# Some packages start a service as soon as they are installed, and at each boot after it: PostgreSQL (Debian makes a cluster on
+# port 5432), nginx (port 80), prometheus (9090; only its promtool is used). The tests start what they need, private and by
+# themselves, so those would only be in the way: while packages are installed no cluster is made and no service is started, after it
+# these settings are as before, and the services that came with it are not started at boot either.
 CLUSTER_SETTINGS=/etc/postgresql-common/createcluster.conf
 START_POLICY=/usr/sbin/policy-rc.d
 START_POLICY_MADE=no
+SERVICES=(nginx prometheus)
 
 # Runs in a subshell of its own (step), so the trap puts things back also when it is interrupted.
-postgres_install() {
-    apt_install_fresh postgresql-common
-    trap postgres_install_restore EXIT
+services_hold() {
+    trap services_release EXIT
     if [ ! -e $START_POLICY ]; then
         START_POLICY_MADE=yes
         printf '#!/bin/sh\nexit 101\n' | as_administrator tee $START_POLICY >/dev/null
         as_administrator chmod 0755 $START_POLICY
     fi
-    as_administrator cp -p $CLUSTER_SETTINGS $CLUSTER_SETTINGS.turnout
-    echo 'create_main_cluster = false' | as_administrator tee -a $CLUSTER_SETTINGS >/dev/null
-    apt_install_fresh postgresql
 }
 
-postgres_install_restore() {
+services_release() {
     if [ -e $CLUSTER_SETTINGS.turnout ]; then
         as_administrator mv $CLUSTER_SETTINGS.turnout $CLUSTER_SETTINGS
     fi
     if [ $START_POLICY_MADE = yes ]; then
         as_administrator rm -f $START_POLICY
     fi
+}
+
+postgres_install() {
+    services_hold
+    apt_install_fresh postgresql-common
+    as_administrator cp -p $CLUSTER_SETTINGS $CLUSTER_SETTINGS.turnout
+    echo 'create_main_cluster = false' | as_administrator tee -a $CLUSTER_SETTINGS >/dev/null
+    apt_install_fresh postgresql
+}
+
+services_enabled() {
+    local service
+    for service in "${SERVICES[@]}"; do
+        if [ "$(systemctl is-enabled "$service.service" 2>/dev/null)" = enabled ]; then echo "$service"; fi
+    done
+}
+
+# packages_install PACKAGE...: a service that was there before and starts at boot is somebody's, and stays as it is.
+packages_install() {
+    local before service
+    before=$(services_enabled)
+    services_hold
+    apt_install_fresh "$@"
+    for service in $(services_enabled); do
+        if ! grep -qx "$service" <<<"$before"; then
+            as_administrator systemctl disable "$service.service"
+        fi
+    done
 }
 
 # packages_ensure PACKAGE...: installs what is missing of them, and a PostgreSQL server where there is none. Says what it does.
@@ -108,6 +137,6 @@ packages_ensure() {
     fi
     if [ ${#missing[@]} -gt 0 ]; then
         say "  installing: ${missing[*]}"
-        step "install ${#missing[@]} packages" packages apt_install_fresh "${missing[@]}"
+        step "install ${#missing[@]} packages" packages packages_install "${missing[@]}"
     fi
 }
