@@ -1,5 +1,5 @@
 # The sample becomes the configuration where there is none yet; an administrator's file is never overwritten, nor deleted once edited.
-EXTRA_DIST += conf/turnout.conf
+EXTRA_DIST += conf/turnout.conf conf/nginx/turnout.conf
 
 install-data-local: install-configuration
 install-configuration:
