@@ -19,6 +19,20 @@ check-system: all
 	TURNOUT_BIN="$(abs_top_builddir)" PYTHONDONTWRITEBYTECODE=1 \
 	  $(PYTHON3) -m pytest -p no:cacheprovider $(PYTEST_FLAGS) "$(srcdir)/tests/system"
 
-.PHONY: check-system
+# The long forms: the whole figures of what must hold (make proof), hours of everything at once (make soak, SOAK_SECONDS), and the
+# comparison of builds (make bench, BENCH_FLAGS="--against OTHER_BUILD"). Short forms of the first two are in the run.
+PYTEST = TURNOUT_BIN="$(abs_top_builddir)" PYTHONDONTWRITEBYTECODE=1 $(PYTHON3) -m pytest -p no:cacheprovider $(PYTEST_FLAGS)
+SOAK_SECONDS = 3600
+
+proof: all $(check_PROGRAMS)
+	TURNOUT_FULL=1 $(PYTEST) -m full "$(srcdir)/tests/system"
+
+soak: all $(check_PROGRAMS)
+	TURNOUT_SOAK=$(SOAK_SECONDS) $(PYTEST) "$(srcdir)/tests/system/test_soak.py"
+
+bench: all $(check_PROGRAMS)
+	TURNOUT_BIN="$(abs_top_builddir)" $(PYTHON3) "$(srcdir)/tests/bench/bench.py" $(BENCH_FLAGS)
+
+.PHONY: bench check-system proof soak
 
 include tests/bench/load/local.mk

@@ -35,6 +35,7 @@ def kill_held(turnout, pid):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_only_the_requests_of_the_worker_fail_and_its_successor_serves_at_once(new_turnout, postgres, capsys):
     turnout = new_turnout(workers=4)
     with psycopg.connect(postgres.dsn(turnout.database, OWNER), autocommit=True) as connection:

@@ -109,5 +109,3 @@ def test_a_mix_that_makes_no_sense_is_refused(turnout, tmp_path, mix, said):
     assert said is None or said in done.stderr
 
 
-def test_the_mix_that_is_shipped_is_readable():
-    assert "[register]" in (MIXES / "everyday.mix").read_text(encoding="utf-8")
