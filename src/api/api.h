@@ -21,6 +21,7 @@ struct api {
     const struct key_set *keys;
     struct memo *memo;
     const struct child_host *host; /* what the master last said, for /readyz */
+    void (*sample)(void);          /* brings the gauges of this process up to date, for /metrics */
     int schema_expected;           /* the migration that this program needs at least */
 };
 

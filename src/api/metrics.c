@@ -65,20 +65,60 @@ static unsigned place_of(const struct http_request *request)
     return request->method == HTTP_METHOD_HEAD && route->method == HTTP_METHOD_GET ? place + 1 : place;
 }
 
+static unsigned listener_of(const void *context)
+{
+    return *(const unsigned *)context;
+}
+
 static void on_answered(void *context, const struct http_request *request, int status, size_t bytes,
                         int64_t microseconds)
 {
-    (void)context;
-    (void)bytes;
     unsigned place = place_of(request);
     statistics_add(STATISTICS_HTTP_REQUESTS, place, status == 0 ? LABEL_CODE_NONE : statistics_code(status), 1);
     statistics_observe(STATISTICS_HTTP_DURATION, place, microseconds);
+    statistics_add(STATISTICS_HTTP_SENT, listener_of(context), LABEL_NONE_ONE, (int64_t)bytes);
 }
 
-const struct http_observer *metrics_observer(void)
+static void on_refused(void *context, enum guard_verdict verdict)
 {
-    static const struct http_observer observer = {.answered = on_answered};
-    return &observer;
+    static const unsigned char refusals[] = {
+#define REFUSAL_OF(symbol, status, detail) [GUARD_##symbol] = LABEL_REFUSAL_##symbol,
+        GUARD_LIST(REFUSAL_OF)
+#undef REFUSAL_OF
+    };
+    (void)context;
+    statistics_count(STATISTICS_HTTP_REFUSALS, refusals[verdict]);
+}
+
+static void on_happened(void *context, enum http_occurrence what, int64_t n)
+{
+    static const struct {
+        enum statistics_family family;
+        unsigned second;
+    } counters[HTTP_OCCURRENCE_COUNT] = {
+        [HTTP_CLOSED_CLIENT] = {STATISTICS_HTTP_CLOSED, LABEL_CLOSING_CLIENT},
+        [HTTP_CLOSED_ANSWERED] = {STATISTICS_HTTP_CLOSED, LABEL_CLOSING_ANSWERED},
+        [HTTP_CLOSED_REFUSED] = {STATISTICS_HTTP_CLOSED, LABEL_CLOSING_REFUSED},
+        [HTTP_CLOSED_IDLE_TIME] = {STATISTICS_HTTP_CLOSED, LABEL_CLOSING_IDLE_TIMEOUT},
+        [HTTP_CLOSED_HEADER_TIME] = {STATISTICS_HTTP_CLOSED, LABEL_CLOSING_HEADER_TIMEOUT},
+        [HTTP_CLOSED_BODY_TIME] = {STATISTICS_HTTP_CLOSED, LABEL_CLOSING_BODY_TIMEOUT},
+        [HTTP_CLOSED_WRITE_TIME] = {STATISTICS_HTTP_CLOSED, LABEL_CLOSING_WRITE_TIMEOUT},
+        [HTTP_CLOSED_SHUTDOWN] = {STATISTICS_HTTP_CLOSED, LABEL_CLOSING_SHUTDOWN},
+        [HTTP_ACCEPTED] = {STATISTICS_HTTP_ACCEPTED, LABEL_NONE_ONE},
+        [HTTP_RECEIVED] = {STATISTICS_HTTP_RECEIVED, LABEL_NONE_ONE},
+        [HTTP_FULL] = {STATISTICS_HTTP_PAUSES, LABEL_PAUSE_FULL},
+        [HTTP_EXHAUSTED] = {STATISTICS_HTTP_PAUSES, LABEL_PAUSE_DESCRIPTORS},
+    };
+    statistics_add(counters[what].family, listener_of(context), counters[what].second, n);
+}
+
+const struct http_observer *metrics_observer(unsigned listener)
+{
+    static unsigned listeners[] = {LABEL_LISTENER_PUBLIC, LABEL_LISTENER_INTERNAL};
+    static const struct http_observer observers[] = {
+        [LABEL_LISTENER_PUBLIC] = {on_answered, on_refused, on_happened, &listeners[LABEL_LISTENER_PUBLIC]},
+        [LABEL_LISTENER_INTERNAL] = {on_answered, on_refused, on_happened, &listeners[LABEL_LISTENER_INTERNAL]}};
+    return &observers[listener];
 }
 
 static void free_text(void *owner)
@@ -89,6 +129,7 @@ static void free_text(void *owner)
 void metrics_read(struct http_request *request)
 {
     struct buffer *text = arena_zalloc(request->arena, sizeof *text);
+    api_get()->sample();
     statistics_write(text);
     http_respond(request, &(struct http_response){.status = 200,
                                                   .content_type = STATISTICS_CONTENT_TYPE,

@@ -6,7 +6,7 @@
 
 /* Once per worker, before the first request: gives each line of the route tables its place in the statistics. */
 void metrics_start(void);
-/* http_server_options.observer of a server of the worker. */
-const struct http_observer *metrics_observer(void);
+/* Counts what the worker's servers tell; `listener` is the LABEL_LISTENER_... of one. */
+const struct http_observer *metrics_observer(unsigned listener);
 
 #endif

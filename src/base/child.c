@@ -226,6 +226,7 @@ static void on_lag_timer(evutil_socket_t unused, short events, void *context)
     (void)events;
     OBJECT_CHECK(child, CHILD_MAGIC);
     int64_t now = clock_monotonic();
+    child->callbacks->lag(child->callbacks->context, now - child->lag_due);
     if (now - child->lag_due > child->lag_most)
         child->lag_most = now - child->lag_due;
     child->lag_due = now + child->interval;

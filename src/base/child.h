@@ -47,11 +47,12 @@ void child_report_put(struct message_writer *writer, const struct child_report *
 /* Reads what child_report_put appended. false: cut short or of another form; `report` is then not whole. */
 bool child_report_get(struct message_reader *reader, struct child_report *report) MUST_CHECK;
 
-/* What the process brings. Called from the loop; none may be NULL. */
+/* What the process brings. Called from the loop. */
 struct child_callbacks {
     void (*stop)(void *context, bool now);
     void (*report)(void *context, struct child_report *report);
     void (*db_share)(void *context, int64_t share);
+    void (*lag)(void *context, int64_t microseconds); /* how late the loop came to a timer, once in ping_interval */
     void *context;
 };
 

@@ -19,6 +19,7 @@ static struct {
     enum log_format format;
     const char *role;
     int slot;
+    int64_t dropped;
 } state = {.level = LOG_LEVEL_INFO, .format = LOG_FORMAT_LOGFMT, .role = NULL, .slot = -1};
 
 static const char *const level_names[] = {"debug", "info", "warning", "error"};
@@ -193,8 +194,13 @@ void log_record(enum log_level level, const char *message, const struct log_fiel
 
     /* A log that cannot be written is no reason to stop serving. */
     ssize_t written = write(STDERR_FILENO, line.bytes, line.length);
-    (void)written;
+    state.dropped += written != (ssize_t)line.length;
     errno = saved;
+}
+
+int64_t log_lines_dropped(void)
+{
+    return state.dropped;
 }
 
 void log_bad_start(const char *format, ...)

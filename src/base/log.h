@@ -62,6 +62,9 @@ void log_record(enum log_level level, const char *message, const struct log_fiel
 #define log_warning(...) log_at(LOG_LEVEL_WARNING, __VA_ARGS__)
 #define log_error(...) log_at(LOG_LEVEL_ERROR, __VA_ARGS__)
 
+/* Records of this process that could not be written, or not whole. */
+int64_t log_lines_dropped(void);
+
 /* A bad start: one line "turnoutd: ..." on standard error and exit status 2 (do not restart). */
 _Noreturn void log_bad_start(const char *format, ...) PRINTF_LIKE(1, 2);
 

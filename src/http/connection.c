@@ -86,6 +86,7 @@ static void answered(struct http_connection *connection)
     connection->served = true;
     connection->skipped_line = false;
     if (connection->close) {
+        connection_because(connection, connection->server->draining ? HTTP_CLOSED_SHUTDOWN : HTTP_CLOSED_ANSWERED);
         if (connection->linger || buffer_length(&connection->input) > 0)
             linger(connection);
         else
@@ -118,6 +119,7 @@ void connection_close(struct http_connection *connection)
     event_del(&connection->read_event);
     event_del(&connection->write_event);
     event_del(&connection->timer);
+    server_happened(server, connection->reason, 1);
     close(connection->descriptor);
     let_go(connection);
     connection_enter(connection, CONNECTION_CLOSED);
@@ -251,6 +253,7 @@ static void on_readable(evutil_socket_t descriptor, short what, void *argument)
         peer_closed(connection);
         return;
     }
+    server_happened(connection->server, HTTP_RECEIVED, got);
     if (connection->state == CONNECTION_LINGERING) {
         if ((size_t)got >= connection->linger_left)
             connection_close(connection);
@@ -326,7 +329,12 @@ static void on_timer(evutil_socket_t descriptor, short what, void *argument)
         case CONNECTION_BODY:
             intake_refuse(connection, GUARD_BODY_TIME);
             break;
+        case CONNECTION_IDLE:
+            connection_because(connection, connection->served ? HTTP_CLOSED_IDLE_TIME : HTTP_CLOSED_HEADER_TIME);
+            connection_close(connection);
+            return;
         default:
+            connection_because(connection, HTTP_CLOSED_WRITE_TIME);
             connection_close(connection);
             return;
         }
@@ -365,6 +373,7 @@ void connection_open(struct http_server *server, int descriptor, const char *add
     LIST_INSERT_HEAD(&server->open, connection, entry);
     server->counters.connections++;
     server->counters.accepted++;
+    server_happened(server, HTTP_ACCEPTED, 1);
     connection_enter(connection, CONNECTION_IDLE);
     settle(connection);
 }

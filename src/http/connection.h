@@ -36,15 +36,16 @@ struct http_connection {
     struct http_server *server;
     LIST_ENTRY(http_connection) entry; /* of the server's open, dying or spare list */
     int descriptor;
-    bool served;          /* an answer has been sent */
-    bool skipped_line;    /* the one empty line that may stand before a request has been skipped */
-    bool close;           /* after the answer */
-    bool linger;          /* when closing: the client may still be sending */
-    bool peer_closed;     /* the client will send no more */
-    bool processing;      /* process() is on the stack */
-    bool resume;          /* the read event was made active to go on with `input` */
-    bool lent;            /* `input` is the server's scratch */
-    bool reading_stopped; /* the read event is not added: `input` holds enough */
+    bool served;                 /* an answer has been sent */
+    bool skipped_line;           /* the one empty line that may stand before a request has been skipped */
+    enum http_occurrence reason; /* why it will be closed; by the client, until something else is known */
+    bool close;                  /* after the answer */
+    bool linger;                 /* when closing: the client may still be sending */
+    bool peer_closed;            /* the client will send no more */
+    bool processing;             /* process() is on the stack */
+    bool resume;                 /* the read event was made active to go on with `input` */
+    bool lent;                   /* `input` is the server's scratch */
+    bool reading_stopped;        /* the read event is not added: `input` holds enough */
     int64_t accepted_at;
     int64_t started_at;  /* first byte of the request */
     int64_t writing_at;  /* the answer was ready */
@@ -66,6 +67,12 @@ struct http_connection {
 
 /* Takes over an accepted descriptor; `address` is what the log and handlers see as the client. */
 void connection_open(struct http_server *server, int descriptor, const char *address);
+/* Says why it is going to be closed; the first reason stays. */
+static inline void connection_because(struct http_connection *connection, enum http_occurrence reason)
+{
+    if (connection->reason == HTTP_CLOSED_CLIENT)
+        connection->reason = reason;
+}
 /* Ends it now; a request that a handler still works on outlives it. */
 void connection_close(struct http_connection *connection);
 /* Sends the answer of the current exchange; both parts stay valid until exchange_finish. */

@@ -44,6 +44,12 @@ void intake_refuse(struct http_connection *connection, enum guard_verdict verdic
 {
     connection->close = true;
     connection->linger = true;
+    connection_because(connection, verdict == GUARD_HEADER_TIME ? HTTP_CLOSED_HEADER_TIME
+                                   : verdict == GUARD_BODY_TIME ? HTTP_CLOSED_BODY_TIME
+                                                                : HTTP_CLOSED_REFUSED);
+    const struct http_observer *observer = connection->server->options.observer;
+    if (observer != NULL)
+        observer->refused(observer->context, verdict);
     if (connection->exchange == NULL) {
         begin_exchange(connection);
         exchange_fill(connection->exchange, "", 0, NULL);

@@ -179,6 +179,7 @@ static void wait_for_descriptors(struct http_server *server)
         log_warning("cannot accept connections", log_text("error", strerror(errno)),
                     log_int("connections", server->counters.connections));
     }
+    server_happened(server, HTTP_EXHAUSTED, 1);
     stop_accepting(server);
     struct timeval delay = clock_timeval(ACCEPT_RETRY_TIME);
     event_add(server->accept_retry, &delay);
@@ -198,10 +199,12 @@ static void on_acceptable(evutil_socket_t descriptor, short what, void *argument
     enum accept_result result = ACCEPT_MORE;
     for (int i = 0; i < ACCEPTS_MAX && result == ACCEPT_MORE && !is_full(server); i++)
         result = accept_one(server, descriptor);
-    if (result == ACCEPT_EXHAUSTED)
+    if (result == ACCEPT_EXHAUSTED) {
         wait_for_descriptors(server);
-    else if (is_full(server))
+    } else if (is_full(server)) {
+        server_happened(server, HTTP_FULL, 1);
         stop_accepting(server);
+    }
 }
 
 static void on_accept_retry(evutil_socket_t descriptor, short what, void *argument)
@@ -279,6 +282,8 @@ void http_server_close_all(struct http_server *server)
 {
     OBJECT_CHECK(server, SERVER_MAGIC);
     struct http_connection *connection;
-    while ((connection = LIST_FIRST(&server->open)) != NULL)
+    while ((connection = LIST_FIRST(&server->open)) != NULL) {
+        connection_because(connection, HTTP_CLOSED_SHUTDOWN);
         connection_close(connection);
+    }
 }

@@ -8,9 +8,27 @@
 #include <stdint.h>
 
 #include "base/configuration.h"
+#include "http/guard.h"
 #include "http/request.h"
 
 struct http_server;
+
+/* What an observer hears of connections. */
+enum http_occurrence {
+    HTTP_CLOSED_CLIENT, /* by the client, or it broke */
+    HTTP_CLOSED_ANSWERED,
+    HTTP_CLOSED_REFUSED, /* after bytes that no request can be */
+    HTTP_CLOSED_IDLE_TIME,
+    HTTP_CLOSED_HEADER_TIME,
+    HTTP_CLOSED_BODY_TIME,
+    HTTP_CLOSED_WRITE_TIME,
+    HTTP_CLOSED_SHUTDOWN,
+    HTTP_ACCEPTED,
+    HTTP_RECEIVED,  /* `n` bytes */
+    HTTP_FULL,      /* max_connections are open: accepting has stopped */
+    HTTP_EXHAUSTED, /* the system gives no descriptor or memory: the same */
+    HTTP_OCCURRENCE_COUNT
+};
 
 /* Whoever counts, told while it happens; what it is called with may be gone after the call. */
 struct http_observer {
@@ -18,6 +36,9 @@ struct http_observer {
      * is not counted. Status 0: the client went before it had sent the whole request. `microseconds` are from its first
      * byte on. */
     void (*answered)(void *context, const struct http_request *request, int status, size_t bytes, int64_t microseconds);
+    /* A request is refused for its bytes alone; `answered` follows. */
+    void (*refused)(void *context, enum guard_verdict verdict);
+    void (*happened)(void *context, enum http_occurrence what, int64_t n);
     void *context;
 };
 

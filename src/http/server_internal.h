@@ -66,6 +66,14 @@ struct http_server {
 };
 #define SERVER_MAGIC 0x53525652U
 
+/* Tells the observer, where there is one. */
+static inline void server_happened(const struct http_server *server, enum http_occurrence what, int64_t n)
+{
+    const struct http_observer *observer = server->options.observer;
+    if (observer != NULL)
+        observer->happened(observer->context, what, n);
+}
+
 /* A connection has closed: accepts again where the server was full, frees it in the next turn, notices the end of a
  * drain. */
 void server_connection_closed(struct http_server *server);

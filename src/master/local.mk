@@ -1,6 +1,6 @@
 noinst_LIBRARIES += libmaster.a
 libmaster_a_SOURCES = src/master/check.c src/master/control.c src/master/control.h src/master/listener.c \
-  src/master/listener.h src/master/master.c src/master/master.h src/master/process.c src/master/process.h
+  src/master/listener.h src/master/master.c src/master/master.h src/master/process.c src/master/process.h src/master/tally.c src/master/tally.h
 EXTRA_DIST += src/master/README.md
 
 sbin_PROGRAMS += turnoutd

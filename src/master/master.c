@@ -21,6 +21,7 @@
 #include "master/control.h"
 #include "master/listener.h"
 #include "master/process.h"
+#include "master/tally.h"
 #include "pg/migrate.h"
 #include "scheduler/scheduler.h"
 #include "shm/statistics.h"
@@ -80,7 +81,7 @@ static void enter_child(enum process_role role, const struct child_start *start)
             keep[count++] = master.internal.descriptors[i];
     }
     close_all_but(keep, count);
-    statistics_begin(process_role_label(role), start->slot);
+    statistics_begin(tally_role(role), start->slot);
     char title[32];
     const char *name = process_role_name(role);
     if (role == PROCESS_WORKER)

@@ -13,7 +13,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "shm/statistics.h"
+#include "master/tally.h"
+#include "shm/usage.h"
 
 #define PROCESS_MAGIC 0x50524f43U
 #define WORKERS_MAX 256
@@ -58,11 +59,6 @@ void process_table_create(const struct process_options *options)
     table.workers_wanted = options->configuration->workers;
     table.share_told = configuration_db_share(options->configuration, table.workers_wanted);
     table.ping_due = clock_monotonic();
-}
-
-unsigned process_role_label(enum process_role role)
-{
-    return role == PROCESS_WORKER ? LABEL_ROLE_WORKER : LABEL_ROLE_SCHEDULER;
 }
 
 static bool is_alive(const struct process *process)
@@ -183,11 +179,12 @@ static int fork_child(struct process *process)
         return -1;
     }
     process->pid = pid;
-    statistics_holder(process_role_label(process->role), process->slot, pid);
+    tally_holder(process, pid);
     process->channel = ends[0];
     process->started_at = clock_realtime();
     process->started_clock = clock_monotonic();
     process->serves_since = 0;
+    process->silent = false;
     process->last_pong = process->started_clock;
     process->last_number = table.ping_number; /* earlier pings are not its to answer */
     process->report = (struct child_report){.db_share = start.db_share};
@@ -239,12 +236,13 @@ static void bury(struct process *process, int status)
     close(process->channel);
     process->channel = -1;
     process->pid = 0;
-    statistics_holder(process_role_label(process->role), process->slot, 0);
+    tally_holder(process, 0);
     if (table.stopping || process->removed) {
         process->used = false;
         return;
     }
     process->restarts++;
+    tally_restart(process, status);
     if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_STATUS_DO_NOT_RESTART) {
         log_error("child must not be started again", log_text("role", role_names[process->role]),
                   log_int("of", process->slot));
@@ -310,6 +308,7 @@ static void kill_silent(int64_t now)
                   log_int("of", process->slot), log_int("child", process->pid),
                   log_int("silent_us", now - process->last_pong));
         kill(process->pid, SIGKILL);
+        process->silent = true;
         process->last_pong = now;
     }
 }
@@ -330,6 +329,7 @@ static void ping_when_due(void)
     table.ping_due = now + interval;
     kill_silent(now);
     process_ping();
+    usage_sample();
 }
 
 /* /readyz is answered by workers: they hear at once when one of them begins or ceases to serve. */
@@ -445,7 +445,10 @@ int process_supervise(void)
     tell_readiness();
     find_row(PROCESS_SCHEDULER, 0);
     adjust_workers();
-    return start_due();
+    int status = start_due();
+    if (status < 0)
+        tally_states(table.rows, ROWS_MAX, table.workers_wanted);
+    return status;
 }
 
 void process_set_workers(int64_t workers)

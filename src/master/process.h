@@ -39,6 +39,7 @@ struct process {
     int64_t restart_at;    /* monotonic, PROCESS_BACKOFF */
     int64_t restarts;
     int failures; /* deaths in a row before serving, or by a crash soon after */
+    bool silent;  /* killed, as it did not answer */
     bool removed; /* not to be started again: the table shrinks */
     struct child_report report;
 };
@@ -59,8 +60,6 @@ struct process_options {
 
 /* For logs and the control socket; static. */
 const char *process_role_name(enum process_role role);
-/* In the statistics: LABEL_ROLE_... */
-unsigned process_role_label(enum process_role role);
 /* The same for a state. */
 const char *process_state_name(enum process_state state);
 

@@ -50,6 +50,7 @@ static void pump(struct pg_pool *pool);
 static void arm(struct pg_pool *pool, int64_t now);
 static void refuse_late(struct pg_pool *pool, struct pg_entries *list, int64_t *count, int64_t now);
 static void refuse(struct pg_pool *pool, struct pg_entry *entry);
+static void tell(const struct pg_pool *pool, enum pg_occurrence what, int64_t microseconds);
 static bool may_follow_a_loss(enum pg_retry retry, bool never_ran);
 static bool may_be_sent_again(const struct pg_pool *pool, struct pg_entry *entry, int64_t now);
 static void repeat(struct pg_pool *pool, struct pg_entry *entry);
@@ -118,6 +119,7 @@ void pg_pool_statistics(const struct pg_pool *pool, struct pg_statistics *statis
     const struct pg_connection *connection;
     TAILQ_FOREACH (connection, &pool->fleet.open, link) {
         statistics->in_flight += connection->depth;
+        statistics->used += connection->state == PG_CONNECTION_READY && connection->depth > 0;
         statistics->idle += connection->state == PG_CONNECTION_READY && connection->depth == 0;
     }
 }
@@ -185,6 +187,7 @@ static void on_ready(void *context, struct pg_connection *connection)
     struct pg_pool *pool = context;
     OBJECT_CHECK(pool, POOL_MAGIC);
     pool->connects++;
+    tell(pool, PG_OCCURRED_CONNECT, 0);
     pool->reachable = true;
     pg_fleet_on_ready(&pool->fleet, connection);
     pump(pool);
@@ -213,9 +216,14 @@ static void on_answered(void *context, struct pg_connection *connection, struct 
     if (pg_verdict_repeats(verdict, entry) && may_be_sent_again(pool, entry, now)) {
         repeat(pool, entry);
     } else if (verdict == PG_VERDICT_ROWS) {
+        tell(pool, PG_OCCURRED_ANSWER, now - entry->submitted);
         answer(pool, entry, PG_STATUS_ROWS, rows, NULL, NULL);
     } else {
-        pool->timeouts += verdict == PG_VERDICT_TIMED_OUT;
+        tell(pool, PG_OCCURRED_ANSWER, now - entry->submitted);
+        if (verdict == PG_VERDICT_TIMED_OUT) {
+            pool->timeouts++;
+            tell(pool, PG_OCCURRED_STATEMENT_TIMEOUT, 0);
+        }
         /* this sending is undone; what became of the one before nobody knows */
         answer(pool, entry, first_is_unknown ? PG_STATUS_LOST : pg_verdict_status(verdict), NULL, error, NULL);
     }
@@ -229,10 +237,13 @@ static void on_closed(void *context, struct pg_connection *connection, const cha
     struct pg_pool *pool = context;
     OBJECT_CHECK(pool, POOL_MAGIC);
     int64_t now = clock_monotonic();
-    if (connection == pool->fleet.connecting)
+    if (connection == pool->fleet.connecting) {
         pool->reachable = false;
-    else
+        tell(pool, PG_OCCURRED_CONNECT_FAILURE, 0);
+    } else {
         pool->lost++;
+        tell(pool, PG_OCCURRED_LOSS, 0);
+    }
     snprintf(pool->last_error, sizeof pool->last_error, "%s", reason);
     pg_fleet_on_closed(&pool->fleet, connection, now, reason);
 
@@ -269,6 +280,8 @@ static void pump(struct pg_pool *pool)
         busy = busy || connection->depth > 0;
         if (pg_connection_send(connection, entry)) {
             *(repeated ? &pool->again_count : &pool->fresh_count) -= 1;
+            if (!repeated)
+                tell(pool, PG_OCCURRED_WAIT, now - entry->submitted);
             entry->deadline = entry->submitted + pool->options.acquire_timeout + pool->options.statement_timeout;
         } else {
             TAILQ_INSERT_HEAD(list, entry, link);
@@ -302,6 +315,9 @@ static void refuse_late(struct pg_pool *pool, struct pg_entries *list, int64_t *
         TAILQ_REMOVE(list, entry, link);
         --*count;
         pool->timeouts++;
+        tell(pool, PG_OCCURRED_ACQUIRE_TIMEOUT, 0);
+        if (list == &pool->fresh)
+            tell(pool, PG_OCCURRED_WAIT, now - entry->submitted);
         refuse(pool, entry);
     }
 }
@@ -310,6 +326,13 @@ static void refuse(struct pg_pool *pool, struct pg_entry *entry)
 {
     TAILQ_INSERT_TAIL(&pool->refused, entry, link);
     event_active(pool->kick, EV_TIMEOUT, 0);
+}
+
+static void tell(const struct pg_pool *pool, enum pg_occurrence what, int64_t microseconds)
+{
+    const struct pg_observer *observer = pool->options.observer;
+    if (observer != NULL)
+        observer->happened(observer->context, what, microseconds);
 }
 
 static bool may_follow_a_loss(enum pg_retry retry, bool never_ran)

@@ -59,6 +59,23 @@ struct pg_query {
     void *context;
 };
 
+/* What an observer hears, while it happens. */
+enum pg_occurrence {
+    PG_OCCURRED_CONNECT,
+    PG_OCCURRED_CONNECT_FAILURE,
+    PG_OCCURRED_LOSS,              /* of a connection that stood */
+    PG_OCCURRED_WAIT,              /* a query was sent for the first time, or given up unsent, after so long */
+    PG_OCCURRED_ANSWER,            /* PostgreSQL has answered a query, so long after it was submitted */
+    PG_OCCURRED_ACQUIRE_TIMEOUT,   /* no connection for a query in time */
+    PG_OCCURRED_STATEMENT_TIMEOUT, /* PostgreSQL has cancelled it */
+};
+
+/* Whoever counts. `microseconds` as said above, else 0. */
+struct pg_observer {
+    void (*happened)(void *context, enum pg_occurrence what, int64_t microseconds);
+    void *context;
+};
+
 struct pg_pool_options {
     struct event_base *base;
     const char *role;          /* of the process, "worker": application_name is "turnout <role> <name>" */
@@ -74,11 +91,13 @@ struct pg_pool_options {
     int64_t lifetime; /* a connection is replaced after it (with up to a tenth of jitter), when nothing is in flight */
     int depth;        /* queries in flight on one connection; 0: as many as fill a round trip */
     int queue_max;    /* queries that may wait for a connection; past it PG_STATUS_UNAVAILABLE at once */
+    const struct pg_observer *observer; /* NULL: nobody counts; boot lifetime */
 };
 
 struct pg_statistics {
     int64_t open;      /* connections, also connecting ones: what counts against max_connections */
     int64_t idle;      /* connected, nothing in flight */
+    int64_t used;      /* connected, with something in flight */
     int64_t in_flight; /* queries sent, not answered */
     int64_t waiting;   /* queries not sent yet */
     int64_t max;

@@ -9,12 +9,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/pool_metrics.h"
 #include "api/statements.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "pg/pool.h"
 #include "pg/report.h"
+#include "shm/statistics.h"
+#include "shm/usage.h"
 
 #define JOB_MAGIC 0x4a4f4253U
 /* Events completed in one statement: keeps each transaction short after a long downtime. */
@@ -31,6 +34,7 @@ enum job_step { JOB_WAITING, JOB_STARTING, JOB_RUNNING, JOB_FINISHING };
 struct job {
     OBJECT_HEADER;
     const char *name;
+    unsigned label; /* in the statistics */
     const struct pg_statement *statement;
     struct pg_pool *pool;
     char parameter[32];
@@ -114,6 +118,10 @@ static void on_finished(void *context, const struct pg_answer *answer)
 
 static void finish(struct job *job)
 {
+    statistics_add(STATISTICS_JOB_RUNS, job->label, job->failed ? LABEL_RESULT_FAILED : LABEL_RESULT_OK, 1);
+    statistics_add(STATISTICS_JOB_ROWS, job->label, LABEL_NONE_ONE, job->rows);
+    if (!job->failed)
+        statistics_set(STATISTICS_JOB_TIME, job->label, LABEL_NONE_ONE, clock_realtime());
     if (job->failed)
         log_error("a job failed", log_text("job", job->name), log_text("error", job->error));
     else if (job->rows > 0)
@@ -203,12 +211,27 @@ static void on_stop(void *context, bool now)
         leave_when_idle();
 }
 
+static void sample(void)
+{
+    pool_metrics_sample(LABEL_POOL_SCHEDULER_APP, scheduler.app);
+    if (scheduler.owner != NULL)
+        pool_metrics_sample(LABEL_POOL_SCHEDULER_OWNER, scheduler.owner);
+    usage_sample();
+}
+
+static void on_lag(void *context, int64_t microseconds)
+{
+    (void)context;
+    statistics_observe(STATISTICS_LOOP_LAG, LABEL_ROLE_SCHEDULER, microseconds);
+}
+
 static void on_report(void *context, struct child_report *report)
 {
     (void)context;
     pg_pool_report(scheduler.app, "app", report);
     if (scheduler.owner != NULL)
         pg_pool_report(scheduler.owner, "owner", report);
+    sample();
 }
 
 /* Its two connections are not part of the workers' share. */
@@ -218,8 +241,8 @@ static void on_db_share(void *context, int64_t share)
     (void)share;
 }
 
-static struct pg_pool *open_pool(const struct configuration *configuration, const char *name, const char *dsn,
-                                 const char *password_file, int64_t least)
+static struct pg_pool *open_pool(const struct configuration *configuration, unsigned label, const char *name,
+                                 const char *dsn, const char *password_file, int64_t least)
 {
     struct pg_pool_options options = {.base = child_base(scheduler.child),
                                       .role = "scheduler",
@@ -233,16 +256,18 @@ static struct pg_pool *open_pool(const struct configuration *configuration, cons
                                       .statement_timeout = JOB_STATEMENT_TIMEOUT,
                                       .idle_time = configuration->db_idle_time,
                                       .lifetime = configuration->db_lifetime,
-                                      .queue_max = 100};
+                                      .queue_max = 100,
+                                      .observer = pool_metrics_observer(label)};
     return pg_pool_create(&options);
 }
 
-static void add_job(int place, const char *name, const struct pg_statement *statement, struct pg_pool *pool,
-                    int64_t interval)
+static void add_job(int place, unsigned label, const char *name, const struct pg_statement *statement,
+                    struct pg_pool *pool, int64_t interval)
 {
     struct job *job = &scheduler.jobs[place];
     job->magic = JOB_MAGIC;
     job->name = name;
+    job->label = label;
     job->statement = statement;
     job->pool = pool;
     job->interval = interval;
@@ -253,18 +278,19 @@ static void add_job(int place, const char *name, const struct pg_statement *stat
 static void add_jobs(const struct configuration *configuration)
 {
     struct job *jobs = scheduler.jobs;
-    add_job(JOB_COMPLETE, "complete-events", &statement_complete_ended_events, scheduler.app,
+    add_job(JOB_COMPLETE, LABEL_JOB_COMPLETE_EVENTS, "complete-events", &statement_complete_ended_events, scheduler.app,
             configuration->complete_interval);
     snprintf(jobs[JOB_COMPLETE].parameter, sizeof jobs->parameter, "%d", COMPLETE_BATCH);
     jobs[JOB_COMPLETE].batch = COMPLETE_BATCH;
-    add_job(JOB_CHANGES, "prune-changes", &statement_prune_changes, scheduler.app, configuration->prune_interval);
+    add_job(JOB_CHANGES, LABEL_JOB_PRUNE_CHANGES, "prune-changes", &statement_prune_changes, scheduler.app,
+            configuration->prune_interval);
     snprintf(jobs[JOB_CHANGES].parameter, sizeof jobs->parameter, "%" PRId64 " microseconds",
              configuration->changes_keep);
-    add_job(JOB_KEYS, "prune-idempotency-keys", &statement_prune_idempotency_keys, scheduler.app,
+    add_job(JOB_KEYS, LABEL_JOB_PRUNE_KEYS, "prune-idempotency-keys", &statement_prune_idempotency_keys, scheduler.app,
             configuration->prune_interval);
     snprintf(jobs[JOB_KEYS].parameter, sizeof jobs->parameter, "%" PRId64 " microseconds",
              configuration->idempotency_keep);
-    add_job(JOB_PARTITIONS, "partitions", &statement_ensure_partitions, scheduler.owner,
+    add_job(JOB_PARTITIONS, LABEL_JOB_PARTITIONS, "partitions", &statement_ensure_partitions, scheduler.owner,
             configuration->partition_interval);
     snprintf(jobs[JOB_PARTITIONS].parameter, sizeof jobs->parameter, "%" PRId64, configuration->partition_years);
 }
@@ -275,9 +301,10 @@ int scheduler_main(const struct scheduler_options *options)
     scheduler.child = child_create(options->start, configuration->ping_interval);
     if (gethostname(scheduler.host, sizeof scheduler.host - 1) != 0)
         snprintf(scheduler.host, sizeof scheduler.host, "unknown");
-    scheduler.app = open_pool(configuration, "app", configuration->database, configuration->database_password_file, 1);
+    scheduler.app = open_pool(configuration, LABEL_POOL_SCHEDULER_APP, "app", configuration->database,
+                              configuration->database_password_file, 1);
     if (configuration->database_owner != NULL)
-        scheduler.owner = open_pool(configuration, "owner", configuration->database_owner,
+        scheduler.owner = open_pool(configuration, LABEL_POOL_SCHEDULER_OWNER, "owner", configuration->database_owner,
                                     configuration->database_owner_password_file, 0);
     else
         log_warning("database_owner is not set: partitions for coming years are not made by this host");
@@ -287,7 +314,8 @@ int scheduler_main(const struct scheduler_options *options)
             wait_for(&scheduler.jobs[i], 0);
     }
 
-    static const struct child_callbacks callbacks = {.stop = on_stop, .report = on_report, .db_share = on_db_share};
+    static const struct child_callbacks callbacks = {
+        .stop = on_stop, .report = on_report, .db_share = on_db_share, .lag = on_lag};
     child_ready(scheduler.child);
     int status = child_run(scheduler.child, &callbacks);
     /* the owner's first: a job that it answers now finishes its record through the other one */

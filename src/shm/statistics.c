@@ -26,6 +26,7 @@ struct statistics_memory *statistics_memory;
 
 static struct statistics_page nobody;
 static struct statistics_page *own = &nobody;
+static unsigned own_role;
 
 static statistics_cell *cell_of(enum statistics_family family, unsigned first, unsigned second)
 {
@@ -108,9 +109,15 @@ void statistics_begin(unsigned role, int slot)
 {
     INVARIANT(statistics_memory != NULL);
     own = &statistics_memory->pages[slot_of(role, slot)];
+    own_role = role;
     clear_gauges();
     /* who sees the pid sees cleared gauges */
     atomic_store_explicit(&own->holder, getpid(), memory_order_release);
+}
+
+unsigned statistics_role(void)
+{
+    return own_role;
 }
 
 void statistics_holder(unsigned role, int slot, pid_t pid)

@@ -46,6 +46,8 @@ void statistics_create(void);
 /* Takes the page of a process: LABEL_ROLE_..., and the worker's slot (0 for the others). First thing in a child. What
  * its predecessor counted stays; its gauges are cleared. */
 void statistics_begin(unsigned role, int slot);
+/* The role that was begun last. */
+unsigned statistics_role(void);
 /* Notes which process holds a page, 0: none does. Master only; gauges count only while page and note agree. */
 void statistics_holder(unsigned role, int slot, pid_t pid);
 

@@ -8,6 +8,7 @@
 
 #include "api/api.h"
 #include "api/metrics.h"
+#include "api/pool_metrics.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
@@ -17,6 +18,8 @@
 #include "identity/memo.h"
 #include "pg/pool.h"
 #include "pg/report.h"
+#include "shm/statistics.h"
+#include "shm/usage.h"
 
 #define MEMO_ENTRIES 8192
 /* Queries that may wait for a connection in each pool: at a few thousand statements a second they are gone within the
@@ -83,6 +86,31 @@ static void on_stop(void *context, bool now)
     http_server_drain(worker.internal);
 }
 
+static void sample_server(unsigned listener, const struct http_server *server)
+{
+    struct http_statistics now;
+    http_server_statistics(server, &now);
+    statistics_set(STATISTICS_HTTP_CONNECTIONS, listener, LABEL_NONE_ONE, now.connections);
+    statistics_set(STATISTICS_HTTP_IN_FLIGHT, listener, LABEL_NONE_ONE, now.in_flight);
+    statistics_set(STATISTICS_HTTP_MEMORY, listener, LABEL_NONE_ONE, now.memory);
+}
+
+/* Gauges: as old as the last ping at most, and fresh in the process that answers /metrics. */
+static void sample(void)
+{
+    sample_server(LABEL_LISTENER_PUBLIC, worker.server);
+    sample_server(LABEL_LISTENER_INTERNAL, worker.internal);
+    pool_metrics_sample(LABEL_POOL_WORKER_READ, worker.api.read);
+    pool_metrics_sample(LABEL_POOL_WORKER_WRITE, worker.api.write);
+    usage_sample();
+}
+
+static void on_lag(void *context, int64_t microseconds)
+{
+    (void)context;
+    statistics_observe(STATISTICS_LOOP_LAG, LABEL_ROLE_WORKER, microseconds);
+}
+
 static void on_report(void *context, struct child_report *report)
 {
     struct http_statistics statistics;
@@ -95,6 +123,7 @@ static void on_report(void *context, struct child_report *report)
     report->memory_http = statistics.memory;
     pg_pool_report(worker.api.read, "read", report);
     pg_pool_report(worker.api.write, "write", report);
+    sample();
     report->db_share = report->pools[0].max + report->pools[1].max;
 }
 
@@ -106,7 +135,7 @@ static void on_db_share(void *context, int64_t share)
     pg_pool_set_max(worker.api.read, share - share / 2);
 }
 
-static struct pg_pool *open_pool(const char *name, int64_t most, int depth)
+static struct pg_pool *open_pool(unsigned label, const char *name, int64_t most, int depth)
 {
     const struct configuration *configuration = worker.api.configuration;
     struct pg_pool_options options = {.base = worker.api.base,
@@ -122,7 +151,8 @@ static struct pg_pool *open_pool(const char *name, int64_t most, int depth)
                                       .idle_time = configuration->db_idle_time,
                                       .lifetime = configuration->db_lifetime,
                                       .depth = depth,
-                                      .queue_max = QUEUE_MAX};
+                                      .queue_max = QUEUE_MAX,
+                                      .observer = pool_metrics_observer(label)};
     return pg_pool_create(&options);
 }
 
@@ -147,14 +177,14 @@ static void read_secrets(const struct configuration *configuration)
     secret_free(secret, length);
 }
 
-static struct http_server *serve(const struct http_route *routes, const int *listeners, size_t count)
+static struct http_server *serve(unsigned listener, const struct http_route *routes, const int *listeners, size_t count)
 {
     struct http_server_options options = {.base = worker.api.base,
                                           .configuration = worker.api.configuration,
                                           .routes = routes,
                                           .listeners = listeners,
                                           .listener_count = count,
-                                          .observer = metrics_observer(),
+                                          .observer = metrics_observer(listener),
                                           .drained = on_drained};
     return http_server_create(&options);
 }
@@ -165,19 +195,21 @@ int worker_main(const struct worker_options *options)
     worker.api.base = child_base(worker.child);
     worker.api.configuration = options->configuration;
     worker.api.host = child_host(worker.child);
+    worker.api.sample = sample;
     worker.api.schema_expected = options->schema_expected;
     worker.api.memo = memo_create(MEMO_ENTRIES);
     read_secrets(options->configuration);
     srandom((unsigned)getpid()); /* jitter only */
     int64_t share = options->start->db_share;
-    worker.api.read = open_pool("read", share - share / 2, 0);
-    worker.api.write = open_pool("write", share / 2, WRITE_DEPTH);
+    worker.api.read = open_pool(LABEL_POOL_WORKER_READ, "read", share - share / 2, 0);
+    worker.api.write = open_pool(LABEL_POOL_WORKER_WRITE, "write", share / 2, WRITE_DEPTH);
     api_set(&worker.api);
     metrics_start();
-    worker.server = serve(api_routes(), options->listeners, options->listener_count);
-    worker.internal = serve(api_internal_routes(), options->internal, options->internal_count);
+    worker.server = serve(LABEL_LISTENER_PUBLIC, api_routes(), options->listeners, options->listener_count);
+    worker.internal = serve(LABEL_LISTENER_INTERNAL, api_internal_routes(), options->internal, options->internal_count);
 
-    static const struct child_callbacks callbacks = {.stop = on_stop, .report = on_report, .db_share = on_db_share};
+    static const struct child_callbacks callbacks = {
+        .stop = on_stop, .report = on_report, .db_share = on_db_share, .lag = on_lag};
     child_ready(worker.child);
     int status = child_run(worker.child, &callbacks);
     pg_pool_destroy(worker.api.read);
