@@ -12,6 +12,7 @@
 #include "api/statements.h"
 #include "http/problem.h"
 #include "identity/token.h"
+#include "shm/statistics.h"
 
 #define CALL_MAGIC 0x43414c4cU
 
@@ -122,6 +123,7 @@ void caller_identify(struct http_request *request, enum caller_need need, caller
     call->token_length = strlen(call->token);
     int64_t now = time(NULL);
     if (memo_find(api->memo, call->token, call->token_length, now, &call->person)) {
+        statistics_count(STATISTICS_TOKENS, LABEL_TOKEN_REMEMBERED);
         go_on(call);
         return;
     }
@@ -130,6 +132,7 @@ void caller_identify(struct http_request *request, enum caller_need need, caller
                                   .leeway = api->configuration->jwt_leeway};
     enum token_result result =
         token_verify(api->keys, &policy, call->token, call->token_length, now, request->arena, &call->claims);
+    statistics_count(STATISTICS_TOKENS, result == TOKEN_OK ? LABEL_TOKEN_VERIFIED : LABEL_TOKEN_REFUSED);
     if (result != TOKEN_OK) {
         refuse_token(request, token_result_text(result));
         return;

@@ -121,6 +121,38 @@ const struct http_observer *metrics_observer(unsigned listener)
     return &observers[listener];
 }
 
+static unsigned registration_label(const char *outcome)
+{
+    static const struct {
+        const char *text; /* outcome="registered" */
+        unsigned label;
+    } outcomes[] = {
+#define OUTCOME(symbol, text) {text, LABEL_##symbol},
+        STATISTICS_REGISTRATION_LABELS(OUTCOME)
+#undef OUTCOME
+    };
+    static const size_t prefix = sizeof "outcome=\"" - 1;
+    size_t length = strlen(outcome);
+    for (size_t i = 0; i < sizeof outcomes / sizeof outcomes[0]; i++) {
+        const char *text = outcomes[i].text + prefix;
+        if (strncmp(text, outcome, length) == 0 && text[length] == '"')
+            return outcomes[i].label;
+    }
+    return LABEL_REGISTRATION_OTHER;
+}
+
+void metrics_registration(const struct pg_answer *answer)
+{
+    unsigned label = LABEL_REGISTRATION_FAILED;
+    if (answer == NULL)
+        label = LABEL_REGISTRATION_BUSY;
+    else if (answer->status == PG_STATUS_LOST)
+        label = LABEL_REGISTRATION_UNKNOWN;
+    else if (answer->status == PG_STATUS_ROWS && PQntuples(answer->result) == 1)
+        label = registration_label(PQgetvalue(answer->result, 0, 0));
+    statistics_count(STATISTICS_REGISTRATIONS, label);
+}
+
 static void free_text(void *owner)
 {
     buffer_free(owner);

@@ -62,6 +62,7 @@ static void create_as(struct http_request *request, const struct caller *caller)
     parameters[USER] = user_id == NULL ? caller->user_id : user_id;
     parameters[RESENT] = "false";
     write->event_id = event_id;
+    write->registers = true;
     write->query.retry = PG_RETRY_RESEND;
     write->query.resent_parameter = RESENT;
     write->style.location = "/api/registrations/";

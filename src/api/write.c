@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "api/metrics.h"
 #include "base/clock.h"
 #include "base/uuid.h"
 
@@ -64,8 +65,15 @@ static void try_again_later(struct write *write)
     evtimer_add(write->timer, &delay);
 }
 
+static void count(const struct write *write, const struct pg_answer *answer)
+{
+    if (write->registers)
+        metrics_registration(answer);
+}
+
 static void refuse(struct write *write)
 {
+    count(write, NULL);
     problem_respond(write->request, PROBLEM_OVERLOADED, &(const struct problem_details){.retry_after = LATE_RETRY});
 }
 
@@ -103,9 +111,12 @@ static void on_answer(void *context, const struct pg_answer *answer)
     if (write->in_doubt && (busy || answer->status != PG_STATUS_ROWS)) {
         /* The last try did nothing, but an earlier one may: "nothing was written" would be a guess. */
         PQclear(answer->result);
-        answer_failure(write->request, &(const struct pg_answer){.status = PG_STATUS_LOST}, write->style.lost);
+        const struct pg_answer unknown = {.status = PG_STATUS_LOST};
+        count(write, &unknown);
+        answer_failure(write->request, &unknown, write->style.lost);
         return;
     }
+    count(write, answer);
     answer_row(write->request, answer, &write->style);
 }
 

@@ -20,7 +20,8 @@ struct write {
     struct event *timer;
     int64_t deadline;
     int attempts;
-    bool in_doubt; /* some try was lost with its connection: until a rule decides, nobody knows what it did */
+    bool registers; /* counted as a registration */
+    bool in_doubt;  /* some try was lost with its connection: until a rule decides, nobody knows what it did */
 };
 
 /* A new write with a new action id. Its request id and action id stand at parameters 0 and 1, where most functions take
