@@ -20,22 +20,24 @@ enum action { ACTION_RUN, ACTION_CHECK, ACTION_PRINT, ACTION_STATEMENTS };
 
 static void print_help(void)
 {
-    printf("Usage: turnoutd [-c FILE] [--check-config | --print-config]\n"
-           "Company event server. Runs in the foreground and logs to standard error.\n\n"
-           "  -c, --config FILE    configuration file (default: %s)\n"
-           "      --check-config   check the configuration and exit\n"
-           "      --print-config   print every option with its value, default and origin, and exit\n"
-           "      --print-statements  print the statements that the server prepares, one a line, and exit\n"
-           "      --version        print the version and exit\n"
-           "      --help           print this help and exit\n\n"
-           "Exit status: 0 ended as asked, 1 failed (start it again), 2 bad configuration or usage (do not).\n",
-           DEFAULT_CONFIGURATION);
+    printf(
+        "Usage: turnoutd [-c FILE] [--check-config | --print-config]\n"
+        "Company event server. Runs in the foreground and logs to standard error.\n\n"
+        "  -c, --config FILE    configuration file (default: %s)\n"
+        "      --check-config   check the configuration and exit\n"
+        "      --print-config   print every option with its value, default and origin and when it applies, and exit\n"
+        "      --print-statements  print the statements that the server prepares, one a line, and exit\n"
+        "      --version        print the version and exit\n"
+        "      --help           print this help and exit\n\n"
+        "Exit status: 0 ended as asked, 1 failed (start it again), 2 bad configuration or usage (do not).\n",
+        DEFAULT_CONFIGURATION);
 }
 
 static void print_option(void *context, const char *name, const char *value, const char *preset, const char *origin)
 {
     (void)context;
-    printf("%s = %s  # default: %s; from: %s\n", name, value, preset[0] == '\0' ? "(not set)" : preset, origin);
+    printf("%s = %s  # default: %s; from: %s; applies at: %s\n", name, value, preset[0] == '\0' ? "(not set)" : preset,
+           origin, configuration_reloadable(name) ? "reload" : "restart");
 }
 
 /* What is printed holds no secret: a connection string with a password in it is refused, here as at the start. */

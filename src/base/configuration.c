@@ -216,6 +216,11 @@ int64_t configuration_db_minimum(int64_t workers)
     return CONNECTIONS_PER_WORKER * workers + CONNECTIONS_BESIDE_WORKERS;
 }
 
+bool configuration_reloadable(const char *name)
+{
+    return option_find(name)->reloadable;
+}
+
 int64_t configuration_db_connections(const struct configuration *configuration, int64_t workers)
 {
     return configuration->db_connections != 0 ? configuration->db_connections : configuration_db_minimum(workers);

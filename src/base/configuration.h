@@ -84,6 +84,9 @@ typedef void configuration_row(void *context, const char *name, const char *valu
                                const char *origin);
 void configuration_each(const struct configuration *configuration, configuration_row *row, void *context);
 
+/* Does a reload apply a new value of the option, or only a restart? */
+bool configuration_reloadable(const char *name);
+
 /* Connections to PostgreSQL that this host may open with `workers` workers, the least that they need, and one worker's
  * share. */
 int64_t configuration_db_connections(const struct configuration *configuration, int64_t workers);

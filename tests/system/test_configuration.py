@@ -31,7 +31,8 @@ def printed_options(configured):
     """Name → (value, default, origin) as --print-config shows them."""
     done = turnoutd(configured, "--print-config")
     assert done.returncode == 0, done.stderr
-    lines = [re.fullmatch(r"([a-z_]+) = (.*?)  # default: (.*?); from: (.*)", line) for line in done.stdout.splitlines()]
+    lines = [re.fullmatch(r"([a-z_]+) = (.*?)  # default: (.*?); from: (.*); applies at: (?:reload|restart)", line)
+             for line in done.stdout.splitlines()]
     assert all(lines), done.stdout
     return {line[1]: (line[2], line[3], line[4]) for line in lines}
 
