@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include "base/packed.h"
+
 /* The array's length is not known when it begins: values are packed behind this room and counted. */
 #define ARRAY_HEADER 5
 
@@ -87,7 +89,7 @@ enum message_result message_receive(int descriptor, struct message_reader **resu
         return errno == EAGAIN ? MESSAGE_NONE : MESSAGE_CLOSED;
     if (length == 0)
         return MESSAGE_CLOSED;
-    if ((size_t)length > sizeof packet)
+    if ((size_t)length > sizeof packet || !packed_is_whole(packet, (size_t)length))
         return MESSAGE_BROKEN;
 
     size_t offset = 0;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/packed.h"
+
 #define LENGTH_BYTES 4
 
 static void put_frame(struct buffer *out, const msgpack_sbuffer *content)
@@ -32,6 +34,8 @@ static enum protocol_result frame_length(const struct buffer *in, size_t most, s
 static enum protocol_result unpack_frame(const struct buffer *in, size_t length, msgpack_unpacked *unpacked)
 {
     size_t offset = 0;
+    if (!packed_is_whole(buffer_bytes(in) + LENGTH_BYTES, length))
+        return PROTOCOL_BROKEN;
     msgpack_unpacked_init(unpacked);
     if (msgpack_unpack_next(unpacked, buffer_bytes(in) + LENGTH_BYTES, length, &offset) == MSGPACK_UNPACK_SUCCESS &&
         offset == length)
@@ -56,7 +60,7 @@ void protocol_put_request(struct buffer *out, char *const *words, size_t count)
 static bool is_word(const msgpack_object *object)
 {
     return object->type == MSGPACK_OBJECT_STR && object->via.str.size <= PROTOCOL_WORD_MAX &&
-           memchr(object->via.str.ptr, '\0', object->via.str.size) == NULL;
+           (object->via.str.size == 0 || memchr(object->via.str.ptr, '\0', object->via.str.size) == NULL);
 }
 
 static enum protocol_result take_words(const msgpack_object *object, struct protocol_request *request)
