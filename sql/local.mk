@@ -3,7 +3,11 @@ nobase_dist_pkgdata_DATA = \
   sql/schema/0001_tables.sql \
   sql/schema/0002_partitions.sql \
   sql/schema/0003_changes.sql \
+  sql/schema/0004_user_names.sql \
+  sql/schema/0005_user_names_filled.sql \
+  sql/schema/0006_roster_indexes.sql \
   sql/rules/api_time.sql \
+  sql/rules/audit_difference.sql \
   sql/rules/complete_ended_events.sql \
   sql/rules/errors_body.sql \
   sql/rules/event_body.sql \
@@ -12,7 +16,10 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/event_delete.sql \
   sql/rules/event_fields.sql \
   sql/rules/event_get.sql \
+  sql/rules/event_log.sql \
   sql/rules/event_publish.sql \
+  sql/rules/event_refusal.sql \
+  sql/rules/event_roster.sql \
   sql/rules/event_update.sql \
   sql/rules/events_import.sql \
   sql/rules/events_list.sql \
@@ -37,6 +44,7 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/registration_get.sql \
   sql/rules/registration_json.sql \
   sql/rules/registrations_mine.sql \
+  sql/rules/roster_rest.sql \
   sql/rules/schema_version.sql \
   sql/rules/seat_wanted.sql \
   sql/rules/user_body.sql \

@@ -109,17 +109,22 @@ begin
         if jsonb_typeof(v_value) <> 'array' or jsonb_array_length(v_value) not between 1 and 100 then
           v_detail := 'must be a list of 1 to 100 user ids';
         else
-          -- Of the right form first, existing next: a cast of anything else would raise.
-          select coalesce(jsonb_agg(jsonb_build_object('pointer', '/organizer_ids/' || n.ordinality - 1,
-                                                       'detail', 'must be the id of a user')
-                                    order by n.ordinality) filter (where u.id is null), '[]'),
-                 array_agg(distinct u.id order by u.id)
+          -- Of the right form first, existing next: a cast of anything else would raise. Any user may be named: who has
+          -- the role of an organizer then manages the event, and the role may come with the token.
+          select coalesce(jsonb_agg(jsonb_build_object(
+                     'pointer', '/organizer_ids/' || n.place - 1,
+                     'detail', case when n.id is null then 'must be the id of a user' else 'is named before' end)
+                   order by n.place) filter (where n.id is null or n.time > 1), '[]'),
+                 array_agg(distinct n.id order by n.id)
           into v_value, organizer_ids
-          from jsonb_array_elements(v_value) with ordinality n
-          left join turnout.users u
-            on u.id = case when jsonb_typeof(n.value) = 'string'
-                                and n.value #>> '{}' ~ '^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$'
-                           then (n.value #>> '{}')::uuid end;
+          from (
+            select u.id, e.place, row_number() over (partition by u.id order by e.place) as time
+            from jsonb_array_elements(v_value) with ordinality e (value, place)
+            left join turnout.users u
+              on u.id = case when jsonb_typeof(e.value) = 'string'
+                                  and e.value #>> '{}' ~ '^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$'
+                             then (e.value #>> '{}')::uuid end
+          ) n;
           errors := errors || v_value;
         end if;
       when v_name = 'status' then

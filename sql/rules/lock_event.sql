@@ -11,16 +11,9 @@ set enable_seqscan = off
 set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
-declare
-  v_manages boolean := turnout.may_manage_event(p_user_id, p_role, p_event_id);
-  v_status text;
 begin
-  select e.status into v_status from turnout.events e where e.id = p_event_id;
-  if not found or (v_status = 'draft' and not v_manages) then
-    outcome := 'not_found';
-    return;
-  elsif not v_manages then
-    outcome := 'forbidden';
+  outcome := turnout.event_refusal(p_user_id, p_role, p_event_id);
+  if outcome is not null then
     return;
   end if;
   perform from turnout.event_seats s where s.event_id = p_event_id for no key update skip locked;

@@ -8,20 +8,6 @@
 #include "api/resources.h"
 #include "api/statements.h"
 
-/* The filters that make one list; a cursor belongs to one. */
-static const char *list_scope(struct http_request *request)
-{
-    static const char *const filters[] = {"category", "status", "from", "to", "q"};
-    const char *scope = "events";
-    for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++) {
-        const char *value = parameters_get(request, filters[i]);
-        /* the length keeps values apart whatever they contain */
-        scope = arena_printf(request->arena, "%s|%zu:%s", scope, value == NULL ? 0 : strlen(value) + 1,
-                             value == NULL ? "" : value);
-    }
-    return scope;
-}
-
 static void on_list(void *context, const struct pg_answer *answer)
 {
     enum { OUTCOME, BODY, NEXT_START, NEXT_ID };
@@ -46,11 +32,12 @@ static void on_list(void *context, const struct pg_answer *answer)
 
 static void list_as(struct http_request *request, const struct caller *caller)
 {
+    static const char *const filters[] = {"category", "status", "from", "to", "q", NULL};
     static const char *const known[] = {"category", "status", "from", "to", "q", "limit", "cursor", NULL};
     struct page page;
     if (!parameters_check(request, known))
         return;
-    const char *scope = list_scope(request);
+    const char *scope = parameters_scope(request, "events", filters);
     if (!parameters_page(request, scope, &page))
         return;
     request->context = (void *)(uintptr_t)scope;

@@ -53,7 +53,20 @@ bool parameters_page(struct http_request *request, const char *scope, struct pag
     }
     page->place = arena_printf(request->arena, "%" PRId64, cursor.place);
     page->id = arena_strdup(request->arena, cursor.id);
+    page->name = arena_strdup(request->arena, cursor.name);
     return true;
+}
+
+const char *parameters_scope(struct http_request *request, const char *list, const char *const *filters)
+{
+    const char *scope = list;
+    for (; *filters != NULL; filters++) {
+        const char *value = parameters_get(request, *filters);
+        /* the length keeps values apart whatever they contain */
+        scope = arena_printf(request->arena, "%s|%zu:%s", scope, value == NULL ? 0 : strlen(value) + 1,
+                             value == NULL ? "" : value);
+    }
+    return scope;
 }
 
 const char *parameters_path_id(struct http_request *request)
@@ -78,12 +91,26 @@ static void append_encoded(struct buffer *to, const char *text)
     }
 }
 
+/* The path that was asked for: its template, with what stood in it. */
+static void append_path(struct buffer *to, const struct http_request *request)
+{
+    size_t parameter = 0;
+    for (const char *at = request->route->path; *at != '\0';) {
+        if (*at == '{') {
+            append_encoded(to, request->parameters[parameter++]);
+            at += strcspn(at, "}") + 1;
+        } else {
+            buffer_append(to, at++, 1);
+        }
+    }
+}
+
 /* RFC 8288: the same list with its filters, from the cursor on. */
 static const char *link_header(struct http_request *request, const char *cursor)
 {
     struct buffer link = {0};
     buffer_append_text(&link, "Link: <");
-    buffer_append_text(&link, request->route->path);
+    append_path(&link, request);
     char separator = '?';
     for (size_t i = 0; i < request->query_count; i++) {
         if (strcmp(request->query[i].name, "cursor") == 0)
@@ -102,6 +129,7 @@ bool parameters_next(const PGresult *result, int place_column, int id_column, st
 {
     if (PQgetisnull(result, 0, place_column) || PQgetisnull(result, 0, id_column))
         return false;
+    next->name[0] = '\0';
     return text_parse_int64(PQgetvalue(result, 0, place_column), INT64_MIN, INT64_MAX, &next->place) &&
            uuid_parse(PQgetvalue(result, 0, id_column), (size_t)PQgetlength(result, 0, id_column), next->id);
 }

@@ -24,12 +24,16 @@ struct page {
     const char *limit;
     const char *place;
     const char *id;
+    const char *name;
 };
 /* Reads limit and cursor; the cursor must belong to `scope`. false: answered with 422. */
 bool parameters_page(struct http_request *request, const char *scope, struct page *page) MUST_CHECK;
 
 /* The id in the path, in lower case. NULL: it is none, and the request has been answered with 404. */
 const char *parameters_path_id(struct http_request *request) MUST_CHECK;
+
+/* What a list is asked for, as the scope of its cursors: the list's name and its filters, ended by NULL. */
+const char *parameters_scope(struct http_request *request, const char *list, const char *const *filters);
 
 /* Reads the place of the next page from row 0. false: there is none. */
 bool parameters_next(const PGresult *result, int place_column, int id_column, struct cursor *next) MUST_CHECK;

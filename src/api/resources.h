@@ -14,6 +14,9 @@ http_handler events_update;
 http_handler events_delete;
 http_handler events_publish;
 http_handler events_cancel;
+/* organizers.c: for those who manage an event */
+http_handler organizers_roster;
+http_handler organizers_log;
 /* registrations.c */
 http_handler registrations_list;
 http_handler registrations_create;

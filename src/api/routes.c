@@ -9,6 +9,8 @@ static const struct http_route routes[] = {
     {HTTP_METHOD_DELETE, "/api/events/{id}", events_delete, 0},
     {HTTP_METHOD_POST, "/api/events/{id}/publish", events_publish, 0},
     {HTTP_METHOD_POST, "/api/events/{id}/cancel", events_cancel, 0},
+    {HTTP_METHOD_GET, "/api/events/{id}/registrations", organizers_roster, 0},
+    {HTTP_METHOD_GET, "/api/events/{id}/log", organizers_log, 0},
     {HTTP_METHOD_GET, "/api/registrations", registrations_list, 0},
     {HTTP_METHOD_POST, "/api/registrations", registrations_create, 0},
     {HTTP_METHOD_GET, "/api/registrations/{id}", registrations_read, 0},

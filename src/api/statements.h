@@ -20,6 +20,11 @@
     STATEMENT(event_delete, 5, "select outcome, body, etag, ref from turnout.event_delete($1, $2, $3, $4, $5)")     \
     STATEMENT(event_publish, 5, "select outcome, body, etag, ref from turnout.event_publish($1, $2, $3, $4, $5)")   \
     STATEMENT(event_cancel, 5, "select outcome, body, etag, ref from turnout.event_cancel($1, $2, $3, $4, $5)")     \
+    STATEMENT(event_roster, 9,                                                                                      \
+              "select outcome, body, next_place, next_id, next_key "                                                \
+              "from turnout.event_roster($1, $2, $3, $4, $5, $6, $7, $8, $9)")                                      \
+    STATEMENT(event_log, 7,                                                                                         \
+              "select outcome, body, next_place, next_id from turnout.event_log($1, $2, $3, $4, $5, $6, $7)")       \
     STATEMENT(register_many, 8,                                                                                     \
               "select outcome, body, etag, ref from turnout.register_many(array[$1]::uuid[], array[$2]::uuid[], "   \
               "array[$3]::text[], array[$4]::uuid[], array[$5]::text[], array[$6]::uuid[], array[$7]::uuid[], $8)") \

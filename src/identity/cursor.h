@@ -1,5 +1,5 @@
-/* cursor: opaque, signed places in a list: base64url of (form, place, id, truncated HMAC-SHA-256 over these and the
- * filter they belong to), with a key that hosts share. Worker. */
+/* cursor: opaque, signed places in a list: base64url of (form, place, id, text where the list is ordered by one,
+ * truncated HMAC-SHA-256 over these and the filter they belong to), with a key that hosts share. Worker. */
 #ifndef IDENTITY_CURSOR_H
 #define IDENTITY_CURSOR_H
 
@@ -10,13 +10,16 @@
 #include "base/object.h"
 #include "base/uuid.h"
 
-#define CURSOR_TEXT_MAX 96
+#define CURSOR_TEXT_MAX 240
+/* Bytes of the text that a list is ordered by, with the NUL: 32 characters of UTF-8. */
+#define CURSOR_NAME_SIZE 129
 /* A shorter key is a bad start, which whoever reads the file says (32 bytes of base64 are 192 random bits). */
 #define CURSOR_KEY_SIZE_MIN 32
 
 struct cursor {
-    int64_t place; /* microseconds since 1970 */
+    int64_t place; /* microseconds since 1970, or another number that the list is ordered by */
     char id[UUID_TEXT_SIZE];
+    char name[CURSOR_NAME_SIZE]; /* "" where the list is ordered by numbers */
 };
 
 /* Once per process, before the others; again replaces the key. At least CURSOR_KEY_SIZE_MIN bytes. */

@@ -2,7 +2,11 @@
  *
  * One migration runs at a time, over all hosts: a session advisory lock is held throughout. Each schema file is one
  * transaction with its row in turnout.migrations, the rules are one transaction with theirs in turnout.rules. So it may
- * be killed at any moment, and the next run goes on from there. Triggers on those two tables tell the caches. */
+ * be killed at any moment, and the next run goes on from there. Triggers on those two tables tell the caches.
+ *
+ * A file that begins with the line STATEMENT_BY_STATEMENT is one query; each row of its result is a statement that runs
+ * by itself, outside of a transaction. So an index of a big table is built concurrently, whatever partitions an
+ * installation has. Such a query asks the catalogue what is still to do, as it may be run again from the middle. */
 #include "pg/migrate.h"
 
 #include <inttypes.h>
@@ -23,6 +27,11 @@
 #define LOCK_TIMEOUT "3s"
 #define TRIES_MOST 20
 #define BETWEEN_TRIES_SECONDS 1
+/* Outside of a transaction writers go on, and must not wait long behind a statement that waits itself. Building
+ * concurrently holds nobody up, and waits for who was there before it as long as that takes. */
+#define STATEMENT_LOCK_TIMEOUT "500ms"
+#define STATEMENT_BY_STATEMENT "-- statement by statement\n"
+#define BETWEEN_LOOKS_MICROSECONDS 100000
 
 struct migration {
     const struct pg_migrate_options *options;
@@ -50,6 +59,8 @@ static bool with_tries(struct migration *migration, const char *name,
                        enum try (*transaction)(struct migration *, const struct pg_sql_file *),
                        const struct pg_sql_file *file);
 static enum try apply_file(struct migration *migration, const struct pg_sql_file *file);
+static enum try apply_statements(struct migration *migration, const struct pg_sql_file *file);
+static enum try record(struct migration *migration, const struct pg_sql_file *file);
 static enum try apply_all_rules(struct migration *migration, const struct pg_sql_file *unused);
 static enum try begin(struct migration *migration);
 static enum try run_file(struct migration *migration, const char *folder, const struct pg_sql_file *file);
@@ -118,16 +129,20 @@ static bool check_server(struct migration *migration)
     return true;
 }
 
-/* Held until the connection ends. */
+/* Held until the connection ends. Asked for again and again: a statement that waited for it would be an old
+ * transaction, for which an index that is built concurrently by the other migration would wait in turn. */
 static bool lock(struct migration *migration)
 {
     char value[64];
-    if (!ask(migration, "select pg_catalog.pg_try_advisory_lock(" LOCK ")", value, sizeof value))
-        return false;
-    if (strcmp(value, "t") == 0)
-        return true;
-    tell(migration, "another migration is running: waiting for its end");
-    return ask(migration, "select pg_catalog.pg_advisory_lock(" LOCK ")", value, sizeof value);
+    for (bool told = false;; told = true) {
+        if (!ask(migration, "select pg_catalog.pg_try_advisory_lock(" LOCK ")", value, sizeof value))
+            return false;
+        if (strcmp(value, "t") == 0)
+            return true;
+        if (!told)
+            tell(migration, "another migration is running: waiting for its end");
+        usleep(BETWEEN_LOOKS_MICROSECONDS);
+    }
 }
 
 /* `if not exists` would ask for the right to create schemas even where there is nothing to create. */
@@ -202,7 +217,8 @@ static bool apply_schema(struct migration *migration)
     while (migration->applied < migration->schema.count) {
         const struct pg_sql_file *file = &migration->schema.files[migration->applied];
         int64_t began = clock_monotonic();
-        if (!with_tries(migration, file->name, apply_file, file))
+        bool alone = strncmp(file->text, STATEMENT_BY_STATEMENT, strlen(STATEMENT_BY_STATEMENT)) == 0;
+        if (!with_tries(migration, file->name, alone ? apply_statements : apply_file, file))
             return false;
         migration->applied = file->version;
         tell(migration, "applied %s in %" PRId64 " ms", file->name, (clock_monotonic() - began) / 1000);
@@ -239,16 +255,40 @@ static bool with_tries(struct migration *migration, const char *name,
 
 static enum try apply_file(struct migration *migration, const struct pg_sql_file *file)
 {
-    char version[16];
-    snprintf(version, sizeof version, "%d", file->version);
-    const char *values[] = {version, file->name, file->checksum};
     enum try result = begin(migration);
     if (result == TRY_DONE)
         result = run_file(migration, "schema", file);
     if (result == TRY_DONE)
-        result = run_sql(migration, "insert into turnout.migrations (version, name, checksum) values ($1, $2, $3)", 3,
-                         values);
+        result = record(migration, file);
     return result == TRY_DONE ? run_sql(migration, "commit", 0, NULL) : result;
+}
+
+static enum try record(struct migration *migration, const struct pg_sql_file *file)
+{
+    char version[16];
+    snprintf(version, sizeof version, "%d", file->version);
+    const char *values[] = {version, file->name, file->checksum};
+    return run_sql(migration, "insert into turnout.migrations (version, name, checksum) values ($1, $2, $3)", 3,
+                   values);
+}
+
+static enum try apply_statements(struct migration *migration, const struct pg_sql_file *file)
+{
+    PGresult *statements = PQexec(migration->connection, file->text);
+    if (PQresultStatus(statements) != PGRES_TUPLES_OK)
+        return judge(migration, statements, "schema", file);
+    enum try result = TRY_DONE;
+    for (int i = 0; result == TRY_DONE && i < PQntuples(statements); i++) {
+        const char *statement = PQgetvalue(statements, i, 0);
+        bool concurrently = strstr(statement, " concurrently ") != NULL;
+        result =
+            run_sql(migration,
+                    concurrently ? "set lock_timeout = 0" : "set lock_timeout = '" STATEMENT_LOCK_TIMEOUT "'", 0, NULL);
+        if (result == TRY_DONE)
+            result = run_sql(migration, statement, 0, NULL);
+    }
+    PQclear(statements);
+    return result == TRY_DONE ? record(migration, file) : result;
 }
 
 /* Bodies are not checked against the catalogue here: files come in order of names, and a rule may call any other. */

@@ -280,7 +280,11 @@ def check_source(document, source):
     body = source["sql/rules/registration_json.sql"]
     if schema_names(document, "Registration") != re.findall(r'"(\w+)":', body):
         yield "Registration and sql/rules/registration_json.sql differ"
-    for schema, path in (("Event", "event_body"), ("EventListItem", "events_list"), ("User", "user_body")):
+    shown = re.search(r"c_shown constant text\[\] := array\[(.*?)\]", source["sql/rules/audit_difference.sql"], re.S).group(1)
+    if schema_names(document, "LoggedFields") != re.findall(r"'(\w+)'", shown):
+        yield "LoggedFields and sql/rules/audit_difference.sql differ"
+    for schema, path in (("Event", "event_body"), ("EventListItem", "events_list"), ("User", "user_body"),
+                         ("Person", "event_roster"), ("LogEntry", "event_log")):
         text = source[f"sql/rules/{path}.sql"]
         names = columns_of_last_select(text)
         if set(schema_names(document, schema)) != set(names):
@@ -291,7 +295,7 @@ def columns_of_last_select(text):
     """The names of the columns of the last inner `( select ... )` of a function that makes one body."""
     text = re.sub(r"--.*", "", text)
     # Brackets with what is in them away, innermost first, until only the select's own list is left between its brackets.
-    start = list(re.finditer(r"\(\s*select\s+(?=(?:e|p_user)\.id\b)", text))[-1].end()
+    start = list(re.finditer(r"\(\s*select\s+(?=(?:e|p_user|u)\.id\b|turnout\.api_time\(a\.at\))", text))[-1].end()
     depth, at, item, items = 0, start, "", []
     while at < len(text):
         word = re.match(r"from\b", text[at:])
@@ -312,7 +316,8 @@ CHECKS = [check_references, check_structure, check_schemas, check_examples]
 SOURCES = [
     "src/api/routes.c", "src/api/answer.c", "src/http/problem.h", "src/http/problem.c", "configure.ac",
     "sql/rules/event_fields.sql", "sql/rules/event_body.sql", "sql/rules/events_list.sql", "sql/rules/user_body.sql",
-    "sql/rules/registration_json.sql",
+    "sql/rules/registration_json.sql", "sql/rules/event_roster.sql", "sql/rules/event_log.sql",
+    "sql/rules/audit_difference.sql",
 ]
 
 

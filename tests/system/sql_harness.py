@@ -194,15 +194,20 @@ test_postgres.__test__ = False
 
 
 def migrate(dsn):
-    """Does what `turnoutctl migrate` does, in its order: every schema file in a transaction of its own, then all rules."""
+    """Does what `turnoutctl migrate` does, in its order: every schema file in a transaction of its own or statement by
+    statement, then all rules."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("create schema if not exists turnout")
         connection.execute("create table if not exists turnout.migrations (version integer primary key, name text not null,"
                            " checksum text not null, applied_at timestamptz not null default now())")
         for file in sorted(SCHEMA_FILES.glob("[0-9][0-9][0-9][0-9]_*.sql")):
             text = file.read_text(encoding="utf-8")
+            alone = text.startswith("-- statement by statement\n")
+            for row in connection.execute(text).fetchall() if alone else []:
+                connection.execute(row[0])
             with connection.transaction():
-                connection.execute(text)
+                if not alone:
+                    connection.execute(text)
                 connection.execute("insert into turnout.migrations (version, name, checksum) values (%s, %s, %s)",
                                    (int(file.name[:4]), file.stem[5:], hashlib.sha256(text.encode()).hexdigest()))
         apply_rules(connection)

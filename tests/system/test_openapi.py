@@ -160,6 +160,16 @@ def test_every_route_of_the_server_is_described_and_every_described_one_is_serve
 
 def good(scene, name):
     yield scene.request(name)
+    if name in ("listEventRegistrations", "readEventLog"):
+        event = scene.organizer.event(capacity=1)
+        for who in (scene.person, scene.organizer):
+            who.register(event)
+        scene.organizer.patch(event, title="Newer", registration_opens_at=from_now(days=-1))
+        path = OPERATIONS[name][1].replace("{id}", event["id"])
+        first = scene.request(name, path=path, query="?limit=1")
+        assert "link" in first.headers
+        yield first
+        yield scene.request(name, path=path)
     if name in ("listEvents", "listMyRegistrations"):
         for _ in range(2):
             scene.person.register(scene.organizer.event())
@@ -204,7 +214,7 @@ def forbidden(scene, name):
     yield scene.request(name, who=scene.turnout.token(scene.usual(name).email, sub=f"another {next(numbers)}"))
     if name == "createEvent":
         yield scene.request(name, who=scene.person)
-    if name in ("updateEvent", "deleteEvent", "publishEvent", "cancelEvent"):
+    if name in ("updateEvent", "deleteEvent", "publishEvent", "cancelEvent", "listEventRegistrations", "readEventLog"):
         yield scene.request(name, who=scene.person, path=OPERATIONS[name][1].replace("{id}", scene.organizer.event()["id"]))
     if name == "register":
         yield scene.request(name, json={"event_id": scene.organizer.event()["id"], "user_id": scene.organizer.id})
@@ -275,9 +285,13 @@ def wrong_media_type(scene, name):
 
 def invalid(scene, name):
     yield scene.request(name, query="?colour=red")
-    if name in ("listEvents", "listMyRegistrations"):
+    if name in ("listEvents", "listMyRegistrations", "listEventRegistrations", "readEventLog"):
         yield scene.request(name, query="?limit=0")
         yield scene.request(name, query="?cursor=x")
+    if name == "listEventRegistrations":
+        yield scene.request(name, query="?status=x&name=" + "n" * 256)
+    if name == "readEventLog":
+        yield scene.request(name, query="?entity=user&registration_id=x")
     if name == "listEvents":
         yield scene.request(name, query="?from=x&to=x&status=x&category=X")
     if name in ("createEvent", "updateEvent", "register", "publishEvent", "cancelEvent", "deleteEvent"):

@@ -67,6 +67,13 @@ def samples(watched):
         "event_update": [[*who, event, None, json.dumps({"title": "Planned", "capacity": 900000})]],
         "event_delete": [[*who, draft]],
         "event_publish": [[*who, new_id]],
+        "event_roster": [[organizer, "admin", event, status, name, "20", None, None, None]
+                         for status in (None, "waitlisted") for name in (None, "a", "佐", "")]
+                        + [[organizer, "admin", event, None, None, "20", "3", new_id, ""],
+                           [organizer, "admin", event, None, "a", "20", "3", new_id, "anna"]],
+        "event_log": [[organizer, "admin", event, *filters, "20", place]
+                      for filters in ((None, None), ("event", None), ("registration", None), (None, registration))
+                      for place in (None, "1000000")],
         "register_many": [[new_id, new_id, "plans", person, None, event, person, resent] for resent in ("false", "true")],
         "registration_cancel": [["plans", new_id, person, None, registration, resent] for resent in ("false", "true")],
         "registration_get": [[person, None, registration]],

@@ -15,7 +15,7 @@ from sql_harness import Database, database_numbers
 from sql_rules import Rules, from_now, new_id
 
 # Tables that grow with the years; partitions by the beginning of their names.
-BIG = re.compile(r"Seq Scan on (?:turnout\.)?(events|registrations\w*|survey_responses\w*|users|outbox|audit_log|changes|event_seats"
+BIG = re.compile(r"Seq Scan on (?:turnout\.)?(events|registrations\w*|survey_responses\w*|users|user_names|outbox|audit_log|changes|event_seats"
                  r"|event_department_counts|event_organizers|idempotency_keys)\b")
 
 WATCH = """

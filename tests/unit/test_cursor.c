@@ -35,6 +35,42 @@ START_TEST(test_a_cursor_comes_back)
 }
 END_TEST
 
+START_TEST(test_a_cursor_with_a_name_comes_back)
+{
+    char longest[CURSOR_NAME_SIZE];
+    const char *const names[] = {"a", "佐藤 遥", "|", longest};
+
+    memset(longest, 'x', sizeof longest);
+    longest[CURSOR_NAME_SIZE - 1] = '\0';
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct cursor cursor = sample, back = {.place = 1};
+        char text[CURSOR_TEXT_MAX];
+
+        strcpy(cursor.name, names[i]);
+        cursor_sign(&cursor, SCOPE, text);
+        ck_assert_uint_lt(strlen(text), CURSOR_TEXT_MAX);
+        ck_assert(cursor_verify(text, SCOPE, &back));
+        ck_assert_int_eq(back.place, cursor.place);
+        ck_assert_str_eq(back.id, cursor.id);
+        ck_assert_str_eq(back.name, names[i]);
+    }
+}
+END_TEST
+
+/* What was signed says where the name ends and the scope begins. */
+START_TEST(test_a_name_and_a_scope_do_not_run_into_each_other)
+{
+    struct cursor cursor = sample, back;
+    char text[CURSOR_TEXT_MAX];
+
+    strcpy(cursor.name, "ab");
+    cursor_sign(&cursor, "c", text);
+    ck_assert(!cursor_verify(text, "bc", &back));
+    ck_assert(!cursor_verify(text, "", &back));
+    ck_assert(cursor_verify(text, "c", &back));
+}
+END_TEST
+
 START_TEST(test_a_cursor_of_another_list_is_refused)
 {
     static const char *const others[] = {"", "events|published||||21", "events|published||||2",
@@ -148,6 +184,8 @@ int main(void)
 
     tcase_add_checked_fixture(tests, set_key, cursor_forget_key);
     tcase_add_test(tests, test_a_cursor_comes_back);
+    tcase_add_test(tests, test_a_cursor_with_a_name_comes_back);
+    tcase_add_test(tests, test_a_name_and_a_scope_do_not_run_into_each_other);
     tcase_add_test(tests, test_a_cursor_of_another_list_is_refused);
     tcase_add_test(tests, test_a_cursor_of_another_key_is_refused);
     tcase_add_test(tests, test_any_flipped_bit_is_refused);
