@@ -6,6 +6,7 @@ nobase_dist_pkgdata_DATA = \
   sql/schema/0004_user_names.sql \
   sql/schema/0005_user_names_filled.sql \
   sql/schema/0006_roster_indexes.sql \
+  sql/schema/0007_idempotency_keys.sql \
   sql/rules/api_time.sql \
   sql/rules/audit_difference.sql \
   sql/rules/complete_ended_events.sql \
@@ -25,10 +26,12 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/events_list.sql \
   sql/rules/from_microseconds.sql \
   sql/rules/insert_events.sql \
+  sql/rules/is_success.sql \
   sql/rules/job_finished.sql \
   sql/rules/job_started.sql \
   sql/rules/json_changes.sql \
   sql/rules/json_whole_number.sql \
+  sql/rules/keep_answers.sql \
   sql/rules/lock_event.sql \
   sql/rules/may_manage_event.sql \
   sql/rules/microseconds.sql \
@@ -39,6 +42,7 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/prune_changes.sql \
   sql/rules/prune_idempotency_keys.sql \
   sql/rules/register_many.sql \
+  sql/rules/register_many_with_keys.sql \
   sql/rules/registration_body.sql \
   sql/rules/registration_cancel.sql \
   sql/rules/registration_get.sql \
@@ -47,9 +51,11 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/roster_rest.sql \
   sql/rules/schema_version.sql \
   sql/rules/seat_wanted.sql \
+  sql/rules/take_keys.sql \
   sql/rules/user_body.sql \
   sql/rules/user_get.sql \
   sql/rules/user_seen.sql \
-  sql/rules/waitlist_place.sql
+  sql/rules/waitlist_place.sql \
+  sql/rules/write_with_key.sql
 
 EXTRA_DIST += sql/README.md

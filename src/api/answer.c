@@ -39,6 +39,8 @@ static const struct outcome {
     {"version_conflict", 0, PROBLEM_VERSION_CONFLICT},
     {"invalid_fields", 0, PROBLEM_INVALID_FIELDS},
     {"busy", 0, PROBLEM_OVERLOADED},
+    {"key_in_use", 0, PROBLEM_KEY_IN_USE},
+    {"key_reused", 0, PROBLEM_KEY_REUSED},
 };
 
 static const struct outcome *find_outcome(const char *name)
@@ -48,6 +50,17 @@ static const struct outcome *find_outcome(const char *name)
             return &outcomes[i];
     }
     return NULL;
+}
+
+static const struct outcome *outcome_of(const PGresult *result)
+{
+    return PQntuples(result) == 1 ? find_outcome(PQgetvalue(result, 0, COLUMN_OUTCOME)) : NULL;
+}
+
+bool answer_is_success(const struct pg_answer *answer)
+{
+    const struct outcome *outcome = answer->status == PG_STATUS_ROWS ? outcome_of(answer->result) : NULL;
+    return outcome != NULL && outcome->status != 0;
 }
 
 static void clear_result(void *owner)
@@ -141,7 +154,7 @@ static void refuse(struct http_request *request, const struct outcome *outcome, 
         details.members = arena_memdup(request->arena, PQgetvalue(result, 0, COLUMN_BODY), details.members_length);
         details.retry_after = retry_after(details.members, details.members_length);
     }
-    if (outcome->problem == PROBLEM_OVERLOADED)
+    if (outcome->problem == PROBLEM_OVERLOADED || outcome->problem == PROBLEM_KEY_IN_USE)
         details.retry_after = RETRY_BUSY;
     problem_respond(request, outcome->problem, &details);
 }
@@ -158,7 +171,7 @@ void answer_row(struct http_request *request, const struct pg_answer *answer, co
         return;
     }
     PGresult *result = answer->result;
-    const struct outcome *outcome = PQntuples(result) == 1 ? find_outcome(PQgetvalue(result, 0, COLUMN_OUTCOME)) : NULL;
+    const struct outcome *outcome = outcome_of(result);
     if (outcome == NULL) {
         log_error("a rule gave no known outcome", log_int("rows", PQntuples(result)),
                   log_text("request_id", request->request_id));

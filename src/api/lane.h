@@ -20,6 +20,8 @@ struct lane_place {
 /* Puts the place behind the others of the lane `key`. true: it is the first, its owner goes on; else lane_leave of the
  * one before names it. */
 bool lane_enter(struct lane_place *place, const char *key, void *owner) MUST_CHECK;
+/* Whether anybody is in the lane `key`. */
+bool lane_is_taken(const char *key) MUST_CHECK;
 /* The first leaves. Returns the owner of the new first one, who goes on, or NULL. */
 void *lane_leave(struct lane_place *place) MUST_CHECK;
 

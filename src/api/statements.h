@@ -5,7 +5,10 @@
 
 #include "pg/pool.h"
 
-/* STATEMENT(name, parameters, sql). The name is the function's in turnout, too. */
+/* STATEMENT(name, parameters, sql). The name is the function's in turnout, too; `_keyed` is the same write under an
+ * Idempotency-Key: behind the parameters of the plain one stand whether it is sent again (where the plain one does not
+ * say so already), the key, what was asked, and how long answers are kept. */
+#define KEYED_ROW "select outcome, body, etag, ref, replayed from turnout."
 #define STATEMENT_LIST(STATEMENT)                                                                                   \
     STATEMENT(user_seen, 10,                                                                                        \
               "select outcome, body, role, ref from turnout.user_seen($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")    \
@@ -30,6 +33,22 @@
               "array[$3]::text[], array[$4]::uuid[], array[$5]::text[], array[$6]::uuid[], array[$7]::uuid[], $8)") \
     STATEMENT(registration_cancel, 6,                                                                               \
               "select outcome, body, etag, ref from turnout.registration_cancel($1, $2, $3, $4, $5, $6)")           \
+    STATEMENT(event_create_keyed, 10,                                                                               \
+              KEYED_ROW "write_with_key('event_create', $1, $2, $3, $4, $5, null, $6, $7, $8, $9, $10)")            \
+    STATEMENT(event_update_keyed, 11,                                                                               \
+              KEYED_ROW "write_with_key('event_update', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")             \
+    STATEMENT(event_delete_keyed, 9,                                                                                \
+              KEYED_ROW "write_with_key('event_delete', $1, $2, $3, $4, $5, null, null, $6, $7, $8, $9)")           \
+    STATEMENT(event_publish_keyed, 9,                                                                               \
+              KEYED_ROW "write_with_key('event_publish', $1, $2, $3, $4, $5, null, null, $6, $7, $8, $9)")          \
+    STATEMENT(event_cancel_keyed, 9,                                                                                \
+              KEYED_ROW "write_with_key('event_cancel', $1, $2, $3, $4, $5, null, null, $6, $7, $8, $9)")           \
+    STATEMENT(registration_cancel_keyed, 9,                                                                         \
+              KEYED_ROW "write_with_key('registration_cancel', $1, $2, $3, $4, $5, null, null, $6, $7, $8, $9)")    \
+    STATEMENT(register_many_keyed, 11,                                                                              \
+              KEYED_ROW "register_many_with_keys(array[$1]::uuid[], array[$2]::uuid[], array[$3]::text[], "         \
+                        "array[$4]::uuid[], array[$5]::text[], array[$6]::uuid[], array[$7]::uuid[], $8, "          \
+                        "array[$9]::text[], array[$10]::bytea[], $11)")                                             \
     STATEMENT(registration_get, 3, "select outcome, body, etag, ref from turnout.registration_get($1, $2, $3)")     \
     STATEMENT(registrations_mine, 4,                                                                                \
               "select outcome, body, next_at, next_id from turnout.registrations_mine($1, $2, $3, $4)")             \
@@ -47,5 +66,8 @@ STATEMENT_LIST(STATEMENT_EXTERN)
 
 /* All of them, ended by NULL. */
 extern const struct pg_statement *const api_statements[];
+
+/* A write's `_keyed` statement, which every write has; NULL: it is no write. */
+const struct pg_statement *api_statement_keyed(const struct pg_statement *statement) MUST_CHECK;
 
 #endif

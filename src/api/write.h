@@ -17,6 +17,8 @@ struct write {
     const char *event_id;  /* writes to the same event go one after another; NULL: nobody knows which it is */
     const char *action_id; /* a new one; ties the audit log to this action, whatever connection it went over */
     struct lane_place place;
+    const char *key;             /* Idempotency-Key, read by write_send; NULL: none */
+    struct lane_place key_place; /* a lane of its own: who finds it taken is answered at once, nobody waits there */
     struct event *timer;
     int64_t deadline;
     int attempts;
@@ -24,10 +26,11 @@ struct write {
     bool in_doubt;  /* some try was lost with its connection: until a rule decides, nobody knows what it did */
 };
 
-/* A new write with a new action id. Its request id and action id stand at parameters 0 and 1, where most functions take
- * them. */
+/* A new write with a new action id; the statement is one that has a `_keyed` twin (statements.h). Its request id and
+ * action id stand at parameters 0 and 1, where most functions take them. */
 struct write *write_start(struct http_request *request, const struct pg_statement *statement);
-/* Sends it, now or after those before it at the same event, and answers the request when it is decided. */
+/* Sends it, now or after those before it at the same event, and answers the request when it is decided. Where the
+ * request has an Idempotency-Key, the `_keyed` statement is sent in place of the plain one. */
 void write_send(struct write *write);
 
 #endif

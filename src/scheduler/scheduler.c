@@ -290,6 +290,7 @@ static void add_jobs(const struct configuration *configuration)
             configuration->prune_interval);
     snprintf(jobs[JOB_KEYS].parameter, sizeof jobs->parameter, "%" PRId64 " microseconds",
              configuration->idempotency_keep);
+    jobs[JOB_KEYS].batch = 1; /* it deletes so many at once, and is done when there are none */
     add_job(JOB_PARTITIONS, LABEL_JOB_PARTITIONS, "partitions", &statement_ensure_partitions, scheduler.owner,
             configuration->partition_interval);
     snprintf(jobs[JOB_PARTITIONS].parameter, sizeof jobs->parameter, "%" PRId64, configuration->partition_years);

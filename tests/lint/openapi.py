@@ -11,6 +11,7 @@ import os
 import re
 import sys
 
+WRITES = {"post", "put", "patch", "delete"}
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
 PLACES = {"path", "query", "header", "cookie"}
 TYPES = {
@@ -158,6 +159,10 @@ def check_structure(document):
                 yield f"{here}: parameter {parameter.get('name')} lacks its place, schema or description"
             if parameter.get("in") == "path" and parameter.get("required") is not True:
                 yield f"{here}: path parameter {parameter.get('name')} is not required"
+        if method in WRITES and "Idempotency-Key" not in {parameter.get("name") for parameter in resolved}:
+            yield f"{here}: it writes and takes no Idempotency-Key"
+        if method in WRITES and not {"key-in-use", "key-reused"} <= set(problems_of(document, operation, set())):
+            yield f"{here}: the refusals of an Idempotency-Key are missing"
         if method in ("post", "put", "patch") and operation.get("requestBody") is not None:
             if not operation["requestBody"].get("content"):
                 yield f"{here}: its body has no content"
@@ -355,6 +360,8 @@ def self_test(value, source):
         ("is no problem", lambda d: at(d, "components", "responses", "NotFound").pop("content")),
         ("does not name Retry-After", lambda d: at(d, "components", "responses", "Unavailable", "headers").pop("Retry-After")),
         ("refusal of bodies", lambda d: at(d, "paths", "/api/registrations", "post", "responses").pop("415")),
+        ("takes no Idempotency-Key", lambda d: at(d, "paths", "/api/events", "post").pop("parameters")),
+        ("refusals of an Idempotency-Key", lambda d: at(d, "paths", "/api/events", "post", "responses").pop("409")),
         ("401 or 403", lambda d: at(d, *events, "responses").pop("401")),
         ("is out of range", lambda d: at(d, *events, "responses", "200", "content", "application/json", "examples", "page", "value",
                                          "events", 0).update({"capacity": 0})),

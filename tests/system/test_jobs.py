@@ -50,8 +50,8 @@ def everything_is_done_once_more(turnout):
     session.execute("insert into turnout.users (id, email, name) values (gen_random_uuid(), 'keys@example.com', 'Keys')"
                     " on conflict do nothing")
     session.execute("""
-        insert into turnout.idempotency_keys (user_id, key, request_hash, status, headers, body, created_at)
-        select u.id, k.key, '', 200, '', '', k.at
+        insert into turnout.idempotency_keys (user_id, key, request_hash, outcome, created_at)
+        select u.id, k.key, '', 'ok', k.at
         from turnout.users u, (values ('old', now() - interval '25 hours'), ('new', now() - interval '23 hours')) k (key, at)
         where u.email = 'keys@example.com'
         on conflict (user_id, key) do update set created_at = excluded.created_at""")

@@ -236,7 +236,36 @@ def not_found(scene, name):
         yield scene.request(name, path=OPERATIONS[name][1].replace("{id}", "none"))
 
 
+def with_key(key):
+    return {"Idempotency-Key": key, "If-Match": "*"}
+
+
+def key_in_use(scene, name):
+    """Some other transaction works under the key."""
+    key = f"in use {next(numbers)}"
+    with scene.database.connect() as holder, holder.transaction():
+        holder.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{scene.usual(name).id} {key}",))
+        refused = scene.request(name, headers=with_key(f'"{key}"'))
+        assert refused.problem == "key-in-use" and "retry-after" in refused.headers, refused
+        yield refused
+    assert scene.request(name, headers=with_key(f'"{key}"')).status < 300
+
+
+def key_reused(scene, name):
+    headers = with_key(f"reused-{next(numbers)}")
+    assert scene.request(name, headers=headers).status < 300
+    refused = scene.request(name, headers=headers, **({"json": event_fields(title="Another")} if name == "createEvent" else {}))
+    assert refused.problem == "key-reused", refused
+    yield refused
+
+
 def conflict(scene, name):
+    yield from key_in_use(scene, name)
+    if name != "createEvent":
+        yield from wrong_state(scene, name)
+
+
+def wrong_state(scene, name):
     organizer, person, database = scene.organizer, scene.person, scene.database
     template = OPERATIONS[name][1]
     if name in ("publishEvent", "deleteEvent"):
@@ -284,6 +313,8 @@ def wrong_media_type(scene, name):
 
 
 def invalid(scene, name):
+    if "409" in OPERATIONS[name][2]["responses"]:
+        yield from key_reused(scene, name)
     yield scene.request(name, query="?colour=red")
     if name in ("listEvents", "listMyRegistrations", "listEventRegistrations", "readEventLog"):
         yield scene.request(name, query="?limit=0")

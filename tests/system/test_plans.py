@@ -76,6 +76,7 @@ def samples(watched):
                       for place in (None, "1000000")],
         "register_many": [[new_id, new_id, "plans", person, None, event, person, resent] for resent in ("false", "true")],
         "registration_cancel": [["plans", new_id, person, None, registration, resent] for resent in ("false", "true")],
+        **keyed_samples(who, new_id, event, draft, person, registration),
         "registration_get": [[person, None, registration]],
         "registrations_mine": [[person, "20", None, None], [person, "20", "1795359586000000", new_id]],
         "event_cancel": [[*who, event]],
@@ -86,6 +87,23 @@ def samples(watched):
         "job_started": [["plans", "host"]],
         "job_finished": [["1", "done", "5", None]],
     }
+
+
+def keyed_samples(who, new_id, event, draft, person, registration):
+    """The writes under an Idempotency-Key: new, sent again, and by another request."""
+    def keys(name):
+        return [[f"plans {name}", hashed, "86400000000 microseconds"] for hashed in ("\\x01", "\\x01", "\\x02")]
+    created = json.dumps({"title": "K", "capacity": 5, **DAY})
+    plain = {
+        "event_create": [*who, "0193b5f0-1c2d-7abc-8def-0123456789ad", created, "false"],
+        "event_update": [*who, event, None, json.dumps({"title": "Keyed", "capacity": 800000}), "false"],
+        "event_delete": [*who, draft, "false"],
+        "event_publish": [*who, new_id, "false"],
+        "event_cancel": [*who, event, "false"],
+        "registration_cancel": ["plans", new_id, person, None, registration, "false"],
+        "register_many": [new_id, new_id, "plans", person, None, event, person, "false"],
+    }
+    return {f"{name}_keyed": [[*parameters, *key] for key in keys(name)] for name, parameters in plain.items()}
 
 
 # Runs as the owner, once an hour, on the catalogue alone.

@@ -13,7 +13,10 @@ static int owners[4];
 START_TEST(test_one_lane_is_left_in_the_order_of_entering)
 {
     struct lane_place places[3] = {0};
+    ck_assert(!lane_is_taken(FIRST));
     ck_assert(lane_enter(&places[0], FIRST, &owners[0]));
+    ck_assert(lane_is_taken(FIRST));
+    ck_assert(!lane_is_taken(OTHER));
     ck_assert(!lane_enter(&places[1], FIRST, &owners[1]));
     ck_assert(!lane_enter(&places[2], FIRST, &owners[2]));
     ck_assert_ptr_eq(lane_leave(&places[0]), &owners[1]);
