@@ -174,11 +174,11 @@
     LABEL(IDEMPOTENCY_IN_USE, STATISTICS_TAG("result", "in-use"))     \
     LABEL(IDEMPOTENCY_REUSED, STATISTICS_TAG("result", "reused"))
 
-#define STATISTICS_JOB_LABELS(LABEL)                                       \
-    LABEL(JOB_COMPLETE_EVENTS, STATISTICS_TAG("job", "complete-events"))   \
-    LABEL(JOB_PRUNE_CHANGES, STATISTICS_TAG("job", "prune-changes"))       \
-    LABEL(JOB_PRUNE_KEYS, STATISTICS_TAG("job", "prune-idempotency-keys")) \
-    LABEL(JOB_PARTITIONS, STATISTICS_TAG("job", "partitions"))
+#define STATISTICS_JOB_LABELS(LABEL)                                            \
+    LABEL(JOB_COMPLETE_EVENTS, STATISTICS_TAG("job_name", "complete-events"))   \
+    LABEL(JOB_PRUNE_CHANGES, STATISTICS_TAG("job_name", "prune-changes"))       \
+    LABEL(JOB_PRUNE_KEYS, STATISTICS_TAG("job_name", "prune-idempotency-keys")) \
+    LABEL(JOB_PARTITIONS, STATISTICS_TAG("job_name", "partitions"))
 
 #define STATISTICS_RESULT_LABELS(LABEL)              \
     LABEL(RESULT_OK, STATISTICS_TAG("result", "ok")) \
@@ -220,9 +220,9 @@
     FAMILY(PROCESSES, GAUGE, NUMBER, "processes", ROLE, STATE, "Rows of the process table.")                           \
     FAMILY(WORKERS_WANTED, GAUGE, NUMBER, "workers_wanted", NONE, NONE, "Workers that there shall be.")                \
     FAMILY(RESTARTS, COUNTER, NUMBER, "process_restarts_total", ROLE, CAUSE,                                           \
-           "Deaths of processes that were not asked to end, by what they died of.")                                    \
+           "Processes that had to be started again, by what they died of.")                                            \
     FAMILY(EARLY_DEATHS, COUNTER, NUMBER, "process_early_deaths_total", ROLE, NONE,                                    \
-           "Those of the deaths that came before the process served.")                                                 \
+           "Those of them that died before they served.")                                                              \
     FAMILY(CPU, COUNTER, MICROSECONDS, "process_cpu_seconds_total", ROLE, MODE, "CPU time used.")                      \
     FAMILY(RESIDENT, GAUGE, NUMBER, "process_resident_memory_bytes", ROLE, NONE,                                       \
            "Memory that the kernel counts, shared pages in each process that uses them.")                              \

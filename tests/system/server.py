@@ -245,11 +245,11 @@ class Turnout:
         """One request on this thread's kept connection. `json` is sent as a JSON body, `body` as it is."""
         return self._exchange("public", self.port, method, path, token, json, headers, body)
 
-    def internal(self, path):
-        """A GET on the internal listener, on a connection of its own."""
+    def internal(self, path, method="GET"):
+        """A request on the internal listener, on a connection of its own."""
         connection = http.client.HTTPConnection("127.0.0.1", self.internal_port, timeout=10)
         try:
-            connection.request("GET", path)
+            connection.request(method, path)
             answer = connection.getresponse()
             return Response(answer.status, answer.getheaders(), answer.read())
         except http.client.HTTPException as error:
