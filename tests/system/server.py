@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import hmac
 import http.client
+import itertools
 import json
 import os
 import pathlib
@@ -57,10 +58,18 @@ def run(program, *arguments, check=True, timeout=60, stdin=None):
     return done
 
 
+# Below the ports that the kernel gives to clients, and from another place in each process of each run: between the moment a port is
+# found free and the moment it is bound, nobody else takes it.
+port_numbers = itertools.cycle(range(10000, 20000) if os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0" else range(20000, 30000))
+for _ in range(os.getpid() * 97 % 10000):
+    next(port_numbers)
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    for port in port_numbers:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def encode(data):

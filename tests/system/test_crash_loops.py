@@ -3,10 +3,13 @@
 import os
 import signal
 
+import pytest
+
 from sql_harness import wait_until
 from traffic import log_moment
 
 
+@pytest.mark.alone
 def test_a_crash_loop_is_slowed_down_and_a_single_crash_is_not(new_turnout, capsys):
     turnout = new_turnout(workers=1)
     pauses = []

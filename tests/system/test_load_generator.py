@@ -11,6 +11,8 @@ from server import free_port
 from sql_harness import OWNER, wait_until
 from traffic import add_event, pids, stopped
 
+pytestmark = pytest.mark.alone
+
 LIST = "[list]\npath = /api/events?limit=5\n"
 
 
