@@ -1,4 +1,4 @@
-/* api: what all resources of the API share in a worker: its pools, keys and limits. Worker process. */
+/* api: what all resources of the API share in a worker: its pools and limits. Worker process. */
 #ifndef API_API_H
 #define API_API_H
 
@@ -7,8 +7,6 @@
 #include "base/child.h"
 #include "base/configuration.h"
 #include "http/request.h"
-#include "identity/key_set.h"
-#include "identity/memo.h"
 #include "pg/pool.h"
 
 /* Boot lifetime; one per worker. Reads and writes never share a connection: a write that waits would hold up reads
@@ -18,8 +16,6 @@ struct api {
     const struct configuration *configuration;
     struct pg_pool *read;
     struct pg_pool *write;
-    const struct key_set *keys;
-    struct memo *memo;
     const struct child_host *host; /* what the master last said, for /readyz */
     void (*sample)(void);          /* brings the gauges of this process up to date, for /metrics */
     int schema_expected;           /* the migration that this program needs at least */

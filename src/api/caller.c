@@ -9,9 +9,9 @@
 
 #include "api/answer.h"
 #include "api/api.h"
+#include "api/identity.h"
 #include "api/statements.h"
 #include "http/problem.h"
-#include "identity/token.h"
 #include "shm/statistics.h"
 
 #define CALL_MAGIC 0x43414c4cU
@@ -24,6 +24,7 @@ struct call {
     struct caller caller;
     const char *token;
     size_t token_length;
+    uint64_t generation; /* of the memo, when it was verified */
     struct token_claims claims;
     struct memo_person person;
 };
@@ -72,7 +73,10 @@ static void on_user_seen(void *context, const struct pg_answer *answer)
     copy_text(call->person.user_id, sizeof call->person.user_id, PQgetvalue(answer->result, 0, 3));
     copy_text(call->person.claim_role, sizeof call->person.claim_role, call->claims.role);
     PQclear(answer->result);
-    memo_store(api_get()->memo, call->token, call->token_length, time(NULL), call->claims.expires_at, &call->person);
+    /* The keys may have been others since. */
+    if (call->generation == memo_generation(identity_memo()))
+        memo_store(identity_memo(), call->token, call->token_length, time(NULL), call->claims.expires_at,
+                   &call->person);
     go_on(call);
 }
 
@@ -122,21 +126,18 @@ void caller_identify(struct http_request *request, enum caller_need need, caller
     }
     call->token_length = strlen(call->token);
     int64_t now = time(NULL);
-    if (memo_find(api->memo, call->token, call->token_length, now, &call->person)) {
+    if (memo_find(identity_memo(), call->token, call->token_length, now, &call->person)) {
         statistics_count(STATISTICS_TOKENS, LABEL_TOKEN_REMEMBERED);
         go_on(call);
         return;
     }
-    struct token_policy policy = {.issuer = api->configuration->jwt_issuer,
-                                  .audience = api->configuration->jwt_audience,
-                                  .leeway = api->configuration->jwt_leeway};
-    enum token_result result =
-        token_verify(api->keys, &policy, call->token, call->token_length, now, request->arena, &call->claims);
+    enum token_result result = identity_verify(call->token, call->token_length, request->arena, &call->claims);
     statistics_count(STATISTICS_TOKENS, result == TOKEN_OK ? LABEL_TOKEN_VERIFIED : LABEL_TOKEN_REFUSED);
     if (result != TOKEN_OK) {
         refuse_token(request, token_result_text(result));
         return;
     }
+    call->generation = memo_generation(identity_memo());
     ask_who_it_is(call);
 }
 

@@ -50,6 +50,7 @@ struct configuration {
     const char *sql_directory;
     /* identity */
     const char *jwt_keys_file; /* JWK Set */
+    int64_t jwt_keys_min_interval;
     const char *jwt_issuer;
     const char *jwt_audience;
     int64_t jwt_leeway;

@@ -66,6 +66,8 @@ static const struct option table[] = {
 
     {"jwt_keys_file", OPTION_TEXT, PLACE(jwt_keys_file), TURNOUT_SYSCONFDIR "/turnout/jwks.json", 0, 0, false,
      "JWK Set with the keys that sign tokens (HS256, RS256, ES256)"},
+    {"jwt_keys_min_interval", OPTION_DURATION, PLACE(jwt_keys_min_interval), "10s", 10 * MS, HOUR, true,
+     "least time between two readings of jwt_keys_file for tokens whose key is not known"},
     {"jwt_issuer", OPTION_TEXT, PLACE(jwt_issuer), "turnout", 0, 0, false, "issuer that tokens must name"},
     {"jwt_audience", OPTION_TEXT, PLACE(jwt_audience), "turnout", 0, 0, false, "audience that tokens must name"},
     {"jwt_leeway", OPTION_DURATION, PLACE(jwt_leeway), "1m", 0, 10 * MINUTE, false, "difference of clocks that exp and nbf allow for"},

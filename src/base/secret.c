@@ -57,7 +57,7 @@ static char *read_descriptor(int descriptor, const char *path, size_t *length, c
 
 char *secret_read(const char *path, size_t *length, char *error, size_t error_size)
 {
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO would block; it is refused below */
     if (descriptor < 0)
         return fail(path, strerror(errno), error, error_size);
     char *secret = read_descriptor(descriptor, path, length, error, error_size);

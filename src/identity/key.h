@@ -40,7 +40,8 @@ struct key_set {
     size_t count;
     struct key_left_out *left_out;
     size_t left_out_count;
-    bool has_secret; /* an oct key or a private part was in the text */
+    bool has_secret;                       /* an oct key or a private part was in the text */
+    unsigned char digest[KEY_DIGEST_SIZE]; /* of the text */
 };
 
 /* A key of the text that is not used, and why. */

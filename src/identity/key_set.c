@@ -46,6 +46,8 @@ struct key_set *key_set_parse(const char *text, size_t length, char *error, size
     else
         keys = set_from_list(list, error, error_size);
     drop_wiping(json);
+    if (keys != NULL)
+        INVARIANT(EVP_Digest(text, length, keys->digest, NULL, EVP_sha256(), NULL) == 1);
     return keys;
 }
 
@@ -82,6 +84,11 @@ void key_set_free(struct key_set *keys)
         jwk_drop(&keys->keys[i]);
     free(keys->left_out);
     free(keys);
+}
+
+bool key_set_is_same(const struct key_set *one, const struct key_set *other)
+{
+    return CRYPTO_memcmp(one->digest, other->digest, sizeof one->digest) == 0;
 }
 
 size_t key_set_count(const struct key_set *keys)

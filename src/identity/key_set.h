@@ -15,11 +15,14 @@ struct key_set;
  * algorithm, with another use than sig, key_ops without verify, or too weak (oct below 32 bytes, RSA below 2,048 bits)
  * is left out; a set without a usable key is an error, and so is one of more than 16 usable keys of one algorithm. */
 struct key_set *key_set_parse(const char *text, size_t length, char *error, size_t error_size) MUST_CHECK;
-/* The same from a file. One that holds secrets (oct keys, private parts) must not be readable for everybody. */
+/* The same from a regular file of at most 1 MiB. One that holds secrets (oct keys, private parts) must not be readable
+ * for everybody. */
 struct key_set *key_set_read(const char *path, char *error, size_t error_size) MUST_CHECK;
 /* Wipes the secrets and frees. */
 void key_set_free(struct key_set *keys);
 
+/* Were the two made from the same text? */
+bool key_set_is_same(const struct key_set *one, const struct key_set *other);
 /* Usable keys of the set. */
 size_t key_set_count(const struct key_set *keys);
 /* Can a key of the set sign? */

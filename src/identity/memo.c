@@ -25,6 +25,7 @@ struct memo {
     EVP_MD *sha256; /* fetched once: a lookup by name costs more than the hash of a token */
     EVP_MD_CTX *hasher;
     uint64_t stores;
+    uint64_t generation;
     size_t bucket_count; /* a power of two */
     struct entry entries[];
 };
@@ -98,6 +99,13 @@ void memo_forget_all(struct memo *memo)
 {
     OBJECT_CHECK(memo, MEMO_MAGIC);
     OPENSSL_cleanse(memo->entries, entry_count(memo) * sizeof memo->entries[0]);
+    memo->generation++;
+}
+
+uint64_t memo_generation(const struct memo *memo)
+{
+    OBJECT_CHECK(memo, MEMO_MAGIC);
+    return memo->generation;
 }
 
 static struct entry *bucket_of(struct memo *memo, const char *token, size_t length, unsigned char key[KEY_SIZE])

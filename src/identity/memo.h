@@ -36,5 +36,8 @@ void memo_store(struct memo *memo, const char *token, size_t length, int64_t now
                 const struct memo_person *person);
 /* Forgets everything: after new keys, or a change of what tokens must say. */
 void memo_forget_all(struct memo *memo);
+/* How often it has forgotten everything: who verifies a token, waits, and then finds another number must not store it.
+ */
+uint64_t memo_generation(const struct memo *memo);
 
 #endif

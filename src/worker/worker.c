@@ -7,21 +7,17 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "api/identity.h"
 #include "api/metrics.h"
 #include "api/pool_metrics.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/secret.h"
 #include "http/server.h"
-#include "identity/cursor.h"
-#include "identity/key_set.h"
-#include "identity/memo.h"
 #include "pg/pool.h"
 #include "pg/report.h"
 #include "shm/statistics.h"
 #include "shm/usage.h"
 
-#define MEMO_ENTRIES 8192
 /* Queries that may wait for a connection in each pool: at a few thousand statements a second they are gone within the
  * acquire time-out; more would only be answered late. */
 #define QUEUE_MAX 10000
@@ -40,10 +36,15 @@ static struct {
     int draining; /* servers that still have connections */
 } worker;
 
-static _Noreturn void bad_start(const char *what, const char *error)
+/* The master has looked at the secrets before it started anything: what is wrong with them now went wrong since, and
+ * will be mended. */
+static void read_secrets(void)
 {
-    log_error(what, log_text("error", error));
-    exit(EXIT_STATUS_DO_NOT_RESTART);
+    char error[512];
+    if (identity_start(error, sizeof error))
+        return;
+    log_error("the keys of tokens and cursors cannot be read", log_text("error", error));
+    exit(EXIT_STATUS_RESTART);
 }
 
 static void on_drained(void *context)
@@ -156,27 +157,6 @@ static struct pg_pool *open_pool(unsigned label, const char *name, int64_t most,
     return pg_pool_create(&options);
 }
 
-static void warn_of_key(void *context, const char *kid, const char *reason)
-{
-    (void)context;
-    log_warning("a key of jwt_keys_file is left out", log_text("kid", kid), log_text("reason", reason));
-}
-
-static void read_secrets(const struct configuration *configuration)
-{
-    char error[512];
-    size_t length;
-    worker.api.keys = key_set_read(configuration->jwt_keys_file, error, sizeof error);
-    if (worker.api.keys == NULL)
-        bad_start("the keys of tokens cannot be read", error);
-    key_set_each_left_out(worker.api.keys, warn_of_key, NULL);
-    char *secret = secret_read(configuration->cursor_key_file, &length, error, sizeof error);
-    if (secret == NULL)
-        bad_start("the key of cursors cannot be read", error);
-    cursor_set_key(secret, length);
-    secret_free(secret, length);
-}
-
 static struct http_server *serve(unsigned listener, const struct http_route *routes, const int *listeners, size_t count)
 {
     struct http_server_options options = {.base = worker.api.base,
@@ -197,13 +177,12 @@ int worker_main(const struct worker_options *options)
     worker.api.host = child_host(worker.child);
     worker.api.sample = sample;
     worker.api.schema_expected = options->schema_expected;
-    worker.api.memo = memo_create(MEMO_ENTRIES);
-    read_secrets(options->configuration);
     srandom((unsigned)getpid()); /* jitter only */
     int64_t share = options->start->db_share;
     worker.api.read = open_pool(LABEL_POOL_WORKER_READ, "read", share - share / 2, 0);
     worker.api.write = open_pool(LABEL_POOL_WORKER_WRITE, "write", share / 2, WRITE_DEPTH);
     api_set(&worker.api);
+    read_secrets();
     metrics_start();
     worker.server = serve(LABEL_LISTENER_PUBLIC, api_routes(), options->listeners, options->listener_count);
     worker.internal = serve(LABEL_LISTENER_INTERNAL, api_internal_routes(), options->internal, options->internal_count);

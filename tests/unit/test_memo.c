@@ -165,11 +165,14 @@ END_TEST
 START_TEST(test_forgetting_forgets_all)
 {
     struct memo_person found;
+    uint64_t generation;
 
     store("one", NOW, NOW + 3600, &admin);
     store("two", NOW, NOW + 3600, &admin);
     ck_assert(find("one", NOW, &found));
+    generation = memo_generation(memo);
     memo_forget_all(memo);
+    ck_assert_uint_ne(memo_generation(memo), generation);
     ck_assert(!find("one", NOW, &found));
     ck_assert(!find("two", NOW, &found));
     store("one", NOW, NOW + 3600, &admin);
