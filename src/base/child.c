@@ -17,6 +17,8 @@
 #include "base/log.h"
 
 #define CHILD_MAGIC 0x4348494cU
+#define TEXT_OF(number) #number
+#define TEXT(number) TEXT_OF(number)
 /* The master is gone: requests in flight get this long (microseconds); then SIGALRM ends even a process whose loop
  * hangs. Together they keep the promise that all children are gone within a second. */
 #define ORPHAN_DRAIN 400000
@@ -165,6 +167,8 @@ static void answer_ping(struct child *child, struct message_reader *reader)
             report.memory_resident = (int64_t)resident;
     }
     child->callbacks->report(child->callbacks->context, &report);
+    /* jemalloc gives memory back while it is asked for more: an idle process would keep what a rush has left */
+    (void)mallctl("arena." TEXT(MALLCTL_ARENAS_ALL) ".decay", NULL, NULL, NULL, 0);
     struct message_writer *writer = message_begin(CHILD_MESSAGE_PONG);
     message_put_int(writer, number);
     child_report_put(writer, &report);

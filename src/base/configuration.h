@@ -31,6 +31,7 @@ struct configuration {
     int64_t header_size; /* request line and headers together */
     int64_t header_count;
     int64_t body_size;
+    int64_t connection_memory; /* per worker: of requests that are coming and answers that are leaving */
     int64_t header_timeout; /* absolute, from the first byte of a request (or the accept) to the end of its headers */
     int64_t body_timeout;   /* absolute, from the end of the headers to the end of the body */
     int64_t write_timeout;  /* absolute, from the first byte of an answer to its last */

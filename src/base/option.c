@@ -41,6 +41,8 @@ static const struct option table[] = {
     {"header_size", OPTION_SIZE, PLACE(header_size), "16k", 512, 1 << 20, false, "request line and headers together; past it 431"},
     {"header_count", OPTION_COUNT, PLACE(header_count), "64", 8, 1000, false, "headers of a request; past it 431"},
     {"body_size", OPTION_SIZE, PLACE(body_size), "256k", 1024, 64 << 20, false, "largest request body; past it 413"},
+    {"connection_memory", OPTION_SIZE, PLACE(connection_memory), "64m", 64 << 10, INT64_C(1) << 40, false,
+     "what slow clients of one worker may hold together; past it the oldest are cut off"},
     {"header_timeout", OPTION_DURATION, PLACE(header_timeout), "10s", 10 * MS, HOUR, false, "from a request's first byte to the end of its headers"},
     {"body_timeout", OPTION_DURATION, PLACE(body_timeout), "30s", 10 * MS, HOUR, false, "from the end of the headers to the end of the body"},
     {"write_timeout", OPTION_DURATION, PLACE(write_timeout), "30s", 10 * MS, HOUR, false, "from the first byte of an answer to its last"},

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/intake.h"
+#include "http/relief.h"
 
 #define NEVER INT64_MAX
 /* While a request is being worked on, this much of what follows it is read ahead; then the client waits. */
@@ -39,11 +40,13 @@ void connection_enter(struct http_connection *connection, enum connection_state 
     const struct configuration *configuration = connection->server->options.configuration;
     log_debug("connection", log_int("descriptor", connection->descriptor),
               log_text("from", state_name(connection->state)), log_text("to", state_name(state)));
+    relief_note_state(connection, state);
     connection->state = state;
     switch (state) {
     case CONNECTION_IDLE:
-        connection->deadline = connection->served ? clock_monotonic() + configuration->idle_timeout
-                                                  : connection->accepted_at + configuration->header_timeout;
+        connection->idle_at = connection->served ? clock_monotonic() : connection->accepted_at;
+        connection->deadline =
+            connection->idle_at + (connection->served ? configuration->idle_timeout : configuration->header_timeout);
         break;
     case CONNECTION_HEADERS:
         connection->started_at = clock_monotonic();
@@ -291,8 +294,10 @@ static void settle_input(struct http_connection *connection)
 static void settle(struct http_connection *connection)
 {
     settle_input(connection);
-    if (connection->state == CONNECTION_CLOSED)
+    if (connection->state == CONNECTION_CLOSED) {
+        relief_note_memory(connection);
         return;
+    }
     bool reads = connection->state != CONNECTION_HANDLING && connection->state != CONNECTION_WRITING;
     if (reads && connection->peer_closed && !connection->resume) {
         connection_close(connection);
@@ -310,9 +315,32 @@ static void settle(struct http_connection *connection)
         event_add(&connection->timer, &delay);
         connection->timer_until = connection->deadline;
     }
+    relief_note_memory(connection); /* may close it */
 }
 
 /* ---- time, birth and death ---- */
+
+void connection_expire(struct http_connection *connection)
+{
+    switch (connection->state) {
+    case CONNECTION_HEADERS:
+        intake_refuse(connection, GUARD_HEADER_TIME);
+        break;
+    case CONNECTION_BODY:
+        intake_refuse(connection, GUARD_BODY_TIME);
+        break;
+    case CONNECTION_IDLE:
+        connection_because(connection, connection->served ? HTTP_CLOSED_IDLE_TIME : HTTP_CLOSED_HEADER_TIME);
+        connection_close(connection);
+        return;
+    default:
+        connection_because(connection, HTTP_CLOSED_WRITE_TIME);
+        connection_close(connection);
+        return;
+    }
+    if (connection->state != CONNECTION_CLOSED)
+        settle(connection);
+}
 
 static void on_timer(evutil_socket_t descriptor, short what, void *argument)
 {
@@ -321,25 +349,10 @@ static void on_timer(evutil_socket_t descriptor, short what, void *argument)
     struct http_connection *connection = argument;
     OBJECT_CHECK(connection, CONNECTION_MAGIC);
     connection->timer_until = NEVER;
-    if (clock_monotonic() >= connection->deadline) {
-        switch (connection->state) {
-        case CONNECTION_HEADERS:
-            intake_refuse(connection, GUARD_HEADER_TIME);
-            break;
-        case CONNECTION_BODY:
-            intake_refuse(connection, GUARD_BODY_TIME);
-            break;
-        case CONNECTION_IDLE:
-            connection_because(connection, connection->served ? HTTP_CLOSED_IDLE_TIME : HTTP_CLOSED_HEADER_TIME);
-            connection_close(connection);
-            return;
-        default:
-            connection_because(connection, HTTP_CLOSED_WRITE_TIME);
-            connection_close(connection);
-            return;
-        }
-    }
-    settle(connection);
+    if (clock_monotonic() >= connection->deadline)
+        connection_expire(connection);
+    else
+        settle(connection);
 }
 
 static struct http_connection *take_spare(struct http_server *server)

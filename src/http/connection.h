@@ -34,7 +34,10 @@ struct http_connection {
     OBJECT_HEADER; /* CONNECTION_MAGIC */
     enum connection_state state;
     struct http_server *server;
-    LIST_ENTRY(http_connection) entry; /* of the server's open, dying or spare list */
+    LIST_ENTRY(http_connection) entry;  /* of the server's open, dying or spare list */
+    TAILQ_ENTRY(http_connection) place; /* in `queue` */
+    struct connection_queue *queue;     /* the server's idle or slow ones, or NULL */
+    size_t slow_memory;                 /* counted in the server's */
     int descriptor;
     bool served;                 /* an answer has been sent */
     bool skipped_line;           /* the one empty line that may stand before a request has been skipped */
@@ -47,6 +50,7 @@ struct http_connection {
     bool lent;                   /* `input` is the server's scratch */
     bool reading_stopped;        /* the read event is not added: `input` holds enough */
     int64_t accepted_at;
+    int64_t idle_at;     /* since when, where it is */
     int64_t started_at;  /* first byte of the request */
     int64_t writing_at;  /* the answer was ready */
     int64_t deadline;    /* clock_monotonic */
@@ -75,6 +79,8 @@ static inline void connection_because(struct http_connection *connection, enum h
 }
 /* Ends it now; a request that a handler still works on outlives it. */
 void connection_close(struct http_connection *connection);
+/* Its time is over: says so where a request has begun, else ends it without a word. */
+void connection_expire(struct http_connection *connection);
 /* Sends the answer of the current exchange; both parts stay valid until exchange_finish. */
 void connection_send(struct http_connection *connection, const char *head, size_t head_length, const char *body,
                      size_t body_length);

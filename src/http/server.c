@@ -5,21 +5,26 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/connection.h"
+#include "http/relief.h"
 #include "http/server_internal.h"
 
 /* Per wake-up: the other workers get their share. */
 #define ACCEPTS_MAX 16
 /* In a drain nobody else may be left to take them; more than any listen queue holds. */
 #define DRAIN_ACCEPTS_MAX 65536
-/* Out of descriptors: the next try. */
+/* Of the limit of open files, for what a worker opens beside its clients: database, listeners, log, loop. */
+#define DESCRIPTORS_KEPT 64
+/* Full, or out of descriptors: the next try. */
 #define ACCEPT_RETRY_TIME INT64_C(100000)
 #define COMPLAINT_INTERVAL INT64_C(1000000)
 
@@ -48,6 +53,17 @@ static void stop_accepting(struct http_server *server)
     server->accepting = false;
 }
 
+/* By the limit of open files, which may be below what max_connections needs (the master has said so then): a client is
+ * better kept waiting than the database connection that serves it. */
+static int64_t connections_allowed(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT64_MAX)
+        return INT64_MAX;
+    int64_t descriptors = (int64_t)limit.rlim_cur;
+    return descriptors > 2 * DESCRIPTORS_KEPT ? descriptors - DESCRIPTORS_KEPT : (descriptors + 1) / 2;
+}
+
 struct http_server *http_server_create(const struct http_server_options *options)
 {
     struct http_server *server = calloc(1, sizeof *server);
@@ -60,6 +76,9 @@ struct http_server *http_server_create(const struct http_server_options *options
     if (server->limits.line_size > server->limits.block_size - 4)
         server->limits.line_size = server->limits.block_size - 4;
     server->limits.header_count = (size_t)configuration->header_count;
+    server->connections_max = connections_allowed();
+    TAILQ_INIT(&server->idle);
+    TAILQ_INIT(&server->slow);
     server->headers = calloc(server->limits.header_count, sizeof *server->headers);
     INVARIANT(server->headers != NULL);
     server->router = router_create(options->routes);
@@ -171,23 +190,61 @@ static enum accept_result accept_one(struct http_server *server, int listener)
 }
 
 /* The queue stays as it is for a while: without this the level-triggered listener would keep the loop spinning. */
-static void wait_for_descriptors(struct http_server *server)
+static void pause_accepting(struct http_server *server, enum http_occurrence why, const char *error)
 {
     int64_t now = clock_monotonic();
     if (server->complained_at == 0 || now - server->complained_at >= COMPLAINT_INTERVAL) {
         server->complained_at = now;
-        log_warning("cannot accept connections", log_text("error", strerror(errno)),
+        log_warning("cannot accept connections", log_text("error", error),
                     log_int("connections", server->counters.connections));
     }
-    server_happened(server, HTTP_EXHAUSTED, 1);
+    server_happened(server, why, 1);
     stop_accepting(server);
+    server->exhausted = why == HTTP_EXHAUSTED;
     struct timeval delay = clock_timeval(ACCEPT_RETRY_TIME);
     event_add(server->accept_retry, &delay);
 }
 
 static bool is_full(const struct http_server *server)
 {
-    return server->counters.connections >= server->options.configuration->max_connections;
+    int64_t connections = server->counters.connections;
+    return connections >= server->options.configuration->max_connections || connections >= server->connections_max;
+}
+
+static void make_room(struct http_connection *idle)
+{
+    connection_because(idle, HTTP_CLOSED_ROOM);
+    connection_close(idle);
+}
+
+static bool somebody_waits(int listener)
+{
+    int before = errno;
+    struct pollfd one = {.fd = listener, .events = POLLIN};
+    bool waits = poll(&one, 1, 0) > 0;
+    errno = before;
+    return waits;
+}
+
+/* In a full server a newcomer takes the place of the one that has been idle for longest. */
+static enum accept_result accept_for(struct http_server *server, int listener)
+{
+    struct http_connection *idle = is_full(server) ? relief_find_idle(server) : NULL;
+    int64_t accepted = server->counters.accepted;
+    enum accept_result result = accept_one(server, listener);
+    /* the kernel says so before it looks whether anybody waits */
+    if (result == ACCEPT_EXHAUSTED && somebody_waits(listener) && (idle = relief_find_idle(server)) != NULL) {
+        make_room(idle);
+        return accept_one(server, listener);
+    }
+    if (idle != NULL && server->counters.accepted > accepted)
+        make_room(idle);
+    return result;
+}
+
+static bool may_accept(struct http_server *server)
+{
+    return !is_full(server) || relief_find_idle(server) != NULL;
 }
 
 static void on_acceptable(evutil_socket_t descriptor, short what, void *argument)
@@ -196,14 +253,20 @@ static void on_acceptable(evutil_socket_t descriptor, short what, void *argument
     struct http_listener *listener = argument;
     OBJECT_CHECK(listener, LISTENER_MAGIC);
     struct http_server *server = listener->server;
-    enum accept_result result = ACCEPT_MORE;
-    for (int i = 0; i < ACCEPTS_MAX && result == ACCEPT_MORE && !is_full(server); i++)
-        result = accept_one(server, descriptor);
-    if (result == ACCEPT_EXHAUSTED) {
-        wait_for_descriptors(server);
-    } else if (is_full(server)) {
-        server_happened(server, HTTP_FULL, 1);
-        stop_accepting(server);
+    for (int i = 0; i < ACCEPTS_MAX; i++) {
+        if (!may_accept(server)) {
+            pause_accepting(server, HTTP_FULL, "max_connections are open");
+            return;
+        }
+        switch (accept_for(server, descriptor)) {
+        case ACCEPT_MORE:
+            break;
+        case ACCEPT_NONE:
+            return;
+        case ACCEPT_EXHAUSTED:
+            pause_accepting(server, HTTP_EXHAUSTED, strerror(errno));
+            return;
+        }
     }
 }
 
@@ -212,18 +275,24 @@ static void on_accept_retry(evutil_socket_t descriptor, short what, void *argume
     (void)descriptor;
     (void)what;
     struct http_server *server = server_of(argument);
-    if (server->draining)
+    server->exhausted = false;
+    if (server->draining) {
         http_server_drain(server);
-    else if (!is_full(server))
+    } else if (may_accept(server)) {
         start_accepting(server);
+    } else {
+        struct timeval delay = clock_timeval(ACCEPT_RETRY_TIME);
+        event_add(server->accept_retry, &delay);
+    }
 }
 
 void server_connection_closed(struct http_server *server)
 {
     server->counters.connections--;
-    bool waits = evtimer_pending(server->accept_retry, NULL) != 0;
-    if (!server->accepting && !server->draining && !waits && !is_full(server))
+    if (!server->accepting && !server->draining && !server->exhausted && !is_full(server)) {
+        event_del(server->accept_retry);
         start_accepting(server);
+    }
     static const struct timeval at_once = {0};
     if (!evtimer_pending(server->reaper, NULL))
         event_add(server->reaper, &at_once);
@@ -268,7 +337,7 @@ void http_server_drain(struct http_server *server)
         for (int count = 0; count < DRAIN_ACCEPTS_MAX && result == ACCEPT_MORE; count++)
             result = accept_one(server, listener->descriptor);
         if (result == ACCEPT_EXHAUSTED) {
-            wait_for_descriptors(server);
+            pause_accepting(server, HTTP_EXHAUSTED, strerror(errno));
             return;
         }
         close(listener->descriptor);

@@ -22,11 +22,13 @@ enum http_occurrence {
     HTTP_CLOSED_HEADER_TIME,
     HTTP_CLOSED_BODY_TIME,
     HTTP_CLOSED_WRITE_TIME,
+    HTTP_CLOSED_ROOM, /* idle, and somebody else wanted to come in */
     HTTP_CLOSED_SHUTDOWN,
     HTTP_ACCEPTED,
     HTTP_RECEIVED,  /* `n` bytes */
     HTTP_FULL,      /* max_connections are open: accepting has stopped */
     HTTP_EXHAUSTED, /* the system gives no descriptor or memory: the same */
+    HTTP_CUT_OFF,   /* slow clients hold connection_memory: one of them is ended before its time */
     HTTP_OCCURRENCE_COUNT
 };
 

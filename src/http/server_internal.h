@@ -37,6 +37,8 @@ struct http_listener {
 };
 #define LISTENER_MAGIC 0x4c49534eU
 
+TAILQ_HEAD(connection_queue, http_connection);
+
 /* Boot lifetime, but for the lists. */
 struct http_server {
     OBJECT_HEADER; /* SERVER_MAGIC */
@@ -44,8 +46,10 @@ struct http_server {
     struct guard_limits limits;
     struct router *router;
     struct http_listener *listeners;
+    int64_t connections_max;    /* that the limit of open files allows */
     bool accepting;             /* the events of the listeners are added */
-    struct event *accept_retry; /* after the process ran out of descriptors */
+    bool exhausted;             /* the system gave no descriptor: only time helps */
+    struct event *accept_retry; /* after that, or when the server is full */
     int64_t complained_at;      /* about that, in the log */
     bool draining;
     bool drained; /* options.drained has been called */
@@ -61,6 +65,12 @@ struct http_server {
     LIST_HEAD(, http_connection) spare;
     size_t spare_connection_count;
     struct event *reaper;
+    /* relief.c: oldest first */
+    struct connection_queue idle;
+    struct connection_queue slow; /* that wait for the client's headers, body, or for it to read */
+    size_t slow_memory;           /* of these */
+    int64_t relieved_at;          /* complained about that */
+    bool relieving;
     LIST_HEAD(, http_exchange) exchanges;
     struct http_statistics counters; /* `memory` is added up when asked for */
 };

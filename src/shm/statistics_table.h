@@ -91,6 +91,7 @@
     LABEL(CLOSING_HEADER_TIMEOUT, STATISTICS_TAG("reason", "header-timeout")) \
     LABEL(CLOSING_BODY_TIMEOUT, STATISTICS_TAG("reason", "body-timeout"))     \
     LABEL(CLOSING_WRITE_TIMEOUT, STATISTICS_TAG("reason", "write-timeout"))   \
+    LABEL(CLOSING_ROOM, STATISTICS_TAG("reason", "room"))                     \
     LABEL(CLOSING_SHUTDOWN, STATISTICS_TAG("reason", "shutdown"))
 
 #define STATISTICS_PAUSE_LABELS(LABEL)                  \
@@ -243,6 +244,8 @@
            "Connections closed, by the reason.")                                                                       \
     FAMILY(HTTP_PAUSES, COUNTER, NUMBER, "http_accept_pauses_total", LISTENER, PAUSE,                                  \
            "Times that a process stopped accepting: it had max_connections, or the system gave no more.")              \
+    FAMILY(HTTP_CUT_OFF, COUNTER, NUMBER, "http_slow_clients_cut_off_total", LISTENER, NONE,                           \
+           "Slow clients ended before their deadline, because together they held connection_memory.")                  \
     FAMILY(HTTP_REFUSALS, COUNTER, NUMBER, "http_refused_requests_total", REFUSAL, NONE,                               \
            "Requests refused for their bytes alone: framing, limits, time.")                                           \
     FAMILY(HTTP_RECEIVED, COUNTER, NUMBER, "http_received_bytes_total", LISTENER, NONE, "Bytes read from clients.")    \

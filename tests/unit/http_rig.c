@@ -125,7 +125,7 @@ bool rig_read(struct rig *rig, int client, struct buffer *answer, bool (*enough)
     int64_t until = clock_monotonic() + PATIENCE;
     while (clock_monotonic() < until) {
         rig_turn(rig);
-        char *room = buffer_reserve(answer, 65536);
+        char *room = buffer_reserve(answer, 65536 + 1);
         ssize_t got = recv(client, room, 65536, MSG_DONTWAIT);
         if (got == 0 || (got < 0 && errno != EAGAIN))
             return true;

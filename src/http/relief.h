@@ -1,0 +1,17 @@
+/* relief: who has to go when a server is full, or when clients that take their time hold too much of its memory.
+ * Worker process, src/http only. */
+#ifndef HTTP_RELIEF_H
+#define HTTP_RELIEF_H
+
+#include "http/connection.h"
+
+/* To be told of each change of state, before it: keeps the queues. */
+void relief_note_state(struct http_connection *connection, enum connection_state next);
+/* To be told whenever the memory of a connection may have changed, last of all: past connection_memory it ends others,
+ * and maybe this one. */
+void relief_note_memory(struct http_connection *connection);
+/* The connection that may be closed for a newcomer: the one that has been idle for longest, at least for a second, and
+ * of which nothing waits to be read. NULL: none. */
+struct http_connection *relief_find_idle(struct http_server *server) MUST_CHECK;
+
+#endif
