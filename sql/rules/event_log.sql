@@ -52,7 +52,8 @@ begin
     v_ids := array(
       select a.id
       from turnout.audit_log a
-      where a.entity_id = v_entity_id and a.event_id = p_event_id and a.id < v_before
+      where a.entity_id = v_entity_id and a.id < v_before
+        and a.event_id = p_event_id and a.entity = case when p_registration_id is null then 'event' else 'registration' end
       order by a.id desc
       limit v_limit + 1);
   else

@@ -317,6 +317,10 @@ INVARIANTS = {
             and o.kind = any (case r.status when 'registered' then array['confirmation', 'promoted']
                                             when 'waitlisted' then array['waitlisted']
                                             else array['cancelled', 'event_cancelled'] end))""",
+    "every person is found by the name of today": """
+        select u.id, n.user_id, u.name, n.key
+        from turnout.users u full join turnout.user_names n on n.user_id = u.id
+        where n.key is distinct from turnout.name_key(u.name)""",
     "every registration's last state is in the audit log": """
         select r.id, r.status from turnout.registrations r
         where (

@@ -53,12 +53,12 @@ class Rules:
 
     # People
 
-    def person(self, department="Sales", kind="employee", role="participant"):
+    def person(self, department="Sales", kind="employee", role="participant", name=None):
         """A new person, in the users table as the directory would have put them there."""
         number, person = next(numbers), new_id()
         self.connection.execute(
             "insert into turnout.users (id, email, name, department, kind, role) values (%s, %s, %s, %s, %s, %s)",
-            (person, f"person{number}.{person.hex[:8]}@example.com", f"Person {number}", department, kind, role))
+            (person, f"person{number}.{person.hex[:8]}@example.com", name or f"Person {number}", department, kind, role))
         return person
 
     def people(self, count, **properties):
@@ -142,6 +142,31 @@ class Rules:
             "select outcome, body, next_at, next_id from turnout.registrations_mine(%s, %s, %s, %s)",
             (person, limit, *after)).fetchone()
         return Page(row[0], json.loads(row[1]), row[2], row[3])
+
+    # For who manages an event
+
+    def roster(self, event, person=None, role=None, status=None, name=None, limit=50, after=(None, None, None)):
+        """(outcome, body, position of the next page or None)."""
+        row = self.connection.execute(
+            "select outcome, body, next_place, next_id, next_key"
+            " from turnout.event_roster(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            (person or self.organizer, role, event, status, name, limit, *after)).fetchone()
+        return row[0], row[1] and json.loads(row[1]), (*row[2:4], row[4] or "") if row[3] else None
+
+    def whole_roster(self, event, limit=50, **how):
+        """All pages, one after the other."""
+        found, after = [], (None, None, None)
+        while after is not None:
+            outcome, page, after = self.roster(event, limit=limit, after=after, **how)
+            assert outcome == "ok" and (len(page) == limit if after else len(page) <= limit)
+            found += page
+        return found
+
+    def log(self, event, person=None, role=None, entity=None, registration=None, limit=50, after=None):
+        row = self.connection.execute(
+            "select outcome, body, next_place, next_id from turnout.event_log(%s, %s, %s, %s, %s, %s, %s)",
+            (person or self.organizer, role, event, entity, registration, limit, after)).fetchone()
+        return row[0], row[1] and json.loads(row[1]), row[2]
 
     def states(self, event):
         """Person → status of everybody on an event."""
