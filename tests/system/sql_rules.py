@@ -9,6 +9,8 @@ import uuid
 Answer = collections.namedtuple("Answer", "outcome body etag ref")
 Page = collections.namedtuple("Page", "outcome items next_start next_id")
 
+Keyed = collections.namedtuple("Keyed", "outcome body etag ref replayed")
+
 numbers = itertools.count(1)
 
 
@@ -30,6 +32,10 @@ def answer_of(row):
 REGISTER = ("select outcome, body, etag, ref from turnout.register_many("
             "%s::uuid[], %s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::uuid[], %s::uuid[], %s, %s) order by item")
 CANCEL = "select outcome, body, etag, ref from turnout.registration_cancel(%s, %s, %s, %s, %s, %s)"
+KEYED = ("select outcome, body, etag, ref, replayed from turnout.write_with_key("
+         "%s, 'test', %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)")
+REGISTER_KEYED = ("select item, outcome, body, etag, ref, replayed from turnout.register_many_with_keys("
+                  "%s::uuid[], %s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::uuid[], %s::uuid[], %s, %s::text[], %s::bytea[], %s, %s)")
 UPDATE = "select outcome, body, etag, ref from turnout.event_update('test', %s, %s, %s, %s, %s, %s)"
 
 
@@ -38,6 +44,13 @@ def register_arguments(event, *people, actor=None, action=None, resent=False, wa
     count = len(people)
     return ([action or new_id() for _ in people], [new_id() for _ in people], ["test"] * count,
             [actor or person for person in people], [role] * count, [event] * count, list(people), resent, wait)
+
+
+def register_keyed_arguments(event, *orders, asked=b"register", keep="24 hours", actor=None, role=None, resent=False, wait=False):
+    """Arguments of REGISTER_KEYED for one event; an order is a person and a key, or None for none."""
+    people = [person for person, _ in orders]
+    plain = register_arguments(event, *people, actor=actor, role=role, resent=resent, wait=wait)
+    return (*plain[:8], [key for _, key in orders], [asked] * len(orders), keep, wait)
 
 
 class Rules:
@@ -132,6 +145,22 @@ class Rules:
 
     def cancel(self, registration, person, role=None, action=None, resent=False):
         return self.call(CANCEL, "test", action or new_id(), person, role, registration, resent)[0]
+
+    # Under an Idempotency-Key; the answers as they are, bodies as text
+
+    def keyed(self, write, key, person, target=None, asked=None, if_version=None, fields=None, role=None, resent=False,
+              keep="24 hours"):
+        """write_with_key. What is asked is told by the write and its target, unless `asked` says otherwise."""
+        row = self.connection.execute(KEYED, (
+            write, new_id(), person, role, target, if_version, fields and json.dumps(fields), resent, key,
+            asked or f"{write} {target} {fields}".encode(), keep)).fetchone()
+        return Keyed(*row)
+
+    def register_keyed(self, event, *orders, **how):
+        """register_many_with_keys; an order is a person and a key, or None for none."""
+        rows = self.connection.execute(REGISTER_KEYED, register_keyed_arguments(event, *orders, **how)).fetchall()
+        assert [row[0] for row in rows] == list(range(1, len(orders) + 1))
+        return [Keyed(*row[1:]) for row in rows]
 
     def registration(self, registration, person, role=None):
         return self.call("select outcome, body, etag, ref from turnout.registration_get(%s, %s, %s)",

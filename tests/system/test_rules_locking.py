@@ -11,8 +11,10 @@ import psycopg
 import pytest
 
 from sql_harness import Database, PrivatePostgres, Session
-from sql_rules import CANCEL, REGISTER, UPDATE, Rules, from_now, new_id, register_arguments
+from sql_rules import (CANCEL, REGISTER, REGISTER_KEYED, UPDATE, Rules, from_now, new_id, register_arguments,
+                       register_keyed_arguments)
 
+KEYED_ROW = f"select outcome, body, etag, ref from ({REGISTER_KEYED}) k"
 EVENT_ACTION = "select outcome, body, etag, ref from turnout.{}('test', %s, %s, null, %s)"
 SEEN = "select outcome, body, role, ref from turnout.user_seen('https://id.example.com', %s, %s, 'New', 'Sales'," \
        " 'employee', 'en', 'UTC', true, null)"
@@ -53,6 +55,10 @@ class Scene:
             return REGISTER, arguments
         if operation == "register without waiting":
             return REGISTER, register_arguments(one, person)
+        if operation == "register under the same key":
+            return KEYED_ROW, register_keyed_arguments(one, (self.people[4], "key"))
+        if operation == "prune keys":
+            return "select turnout.prune_idempotency_keys('0')::text, null, null, null", ()
         if operation == "cancel":
             return CANCEL, ("test", new_id(), self.people[turn], None, self.refs[one][turn], False)
         if operation == "leave the waitlist":
@@ -84,7 +90,7 @@ class Scene:
 
 
 OPERATIONS = ["register", "register the same person", "register for both events", "register without waiting", "cancel",
-              "leave the waitlist", "raise capacity", "lower capacity", "move the event", "cancel the event", "publish",
+              "register under the same key", "prune keys", "leave the waitlist", "raise capacity", "lower capacity", "move the event", "cancel the event", "publish",
               "delete the draft", "complete ended events", "new user", "first sight of an imported person",
               "first sight of somebody registered", "prune changes"]
 

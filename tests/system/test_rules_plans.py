@@ -129,6 +129,21 @@ def test_events_are_read_and_written_by_index(watched):
     watched.assert_by_index()
 
 
+def test_keys_are_looked_up_taken_and_stored_by_index(watched):
+    rules = watched.rules
+    event, people = rules.event(), rules.people(3)
+    watched.connection.execute("insert into turnout.idempotency_keys (user_id, key, request_hash, outcome) select %s, n::text, '', 'ok'"
+                               " from generate_series(1, 20000) n on conflict do nothing", (rules.organizer,))
+    watched.plans.clear()
+    for _ in range(2):
+        rules.register_keyed(event, *((person, "key") for person in people), (rules.organizer, "17"), (rules.organizer, None))
+        watched.assert_by_index(4)
+        rules.keyed("event_update", "edit", rules.organizer, event, fields={"title": "Keyed"})
+        watched.assert_by_index(3)
+    watched.connection.execute("select turnout.prune_idempotency_keys('24 hours')")
+    watched.assert_by_index()
+
+
 LISTS = [
     {}, {"category": "social"}, {"status": "completed"}, {"status": "completed", "category": "social"},
     {"start": "2026-01-01T00:00:00Z"}, {"start": "2026-01-01T00:00:00Z", "to": "2027-01-01T00:00:00Z", "category": "training"},
@@ -190,6 +205,8 @@ def test_plans_made_while_the_tables_were_empty_are_right_when_they_are_not(post
         rules.page(category="social", limit=5)
         rules.page(q="会議", limit=5)
         rules.update(event, capacity=4)
+        for _ in range(2):
+            rules.register_keyed(event, (people[0], "key"), (people[1], None))
         rules.seen(str(new_id()), f"{new_id()}@example.com")
 
     everything(event, people)
