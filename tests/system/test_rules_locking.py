@@ -90,9 +90,9 @@ class Scene:
 
 
 OPERATIONS = ["register", "register the same person", "register for both events", "register without waiting", "cancel",
-              "register under the same key", "prune keys", "leave the waitlist", "raise capacity", "lower capacity", "move the event", "cancel the event", "publish",
-              "delete the draft", "complete ended events", "new user", "first sight of an imported person",
-              "first sight of somebody registered", "prune changes"]
+              "register under the same key", "prune keys", "leave the waitlist", "raise capacity", "lower capacity",
+              "move the event", "cancel the event", "publish", "delete the draft", "complete ended events", "new user",
+              "first sight of an imported person", "first sight of somebody registered", "prune changes"]
 
 
 @pytest.fixture(scope="module")
