@@ -27,6 +27,7 @@ from sql_harness import TOP, wait_until
 ISSUER = "turnout"
 AUDIENCE = "turnout"
 UNSET = object()
+launcher = []  # a program that starts turnoutd, with its arguments: a tracer, say
 
 
 def programs():
@@ -165,7 +166,7 @@ class Turnout:
         assert self.process is None or self.process.poll() is not None, "it runs already"
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [str(programs() / "turnoutd"), "-c", str(self.configuration_file)], env=environment(), cwd="/",
+                [*launcher, str(programs() / "turnoutd"), "-c", str(self.configuration_file)], env=environment(), cwd="/",
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         if ready:
             self.wait_ready()
