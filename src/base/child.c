@@ -14,7 +14,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/configuration.h"
 #include "base/log.h"
+#include "base/option.h"
 
 #define CHILD_MAGIC 0x4348494cU
 #define TEXT_OF(number) #number
@@ -33,7 +35,6 @@ struct child {
     struct event *lag_timer;
     int channel;
     int signals;
-    int64_t interval; /* of the lag probe */
     int64_t lag_due;
     int64_t lag_most;
     struct child_host host;
@@ -41,6 +42,10 @@ struct child {
     enum exit_status status;
     bool stopping;
     bool exiting;
+    bool log_moved; /* its file could not be opened again yet */
+    int64_t reload_number;
+    bool unconfirmed; /* the master has not been told of that reload yet */
+    char reload_error[512];
 };
 
 static struct {
@@ -75,7 +80,7 @@ static void on_crash(int number)
     int length = log_current_format() == LOG_FORMAT_JSON
                      ? snprintf(line, sizeof line, json, (int)getpid(), number, what, request_id)
                      : snprintf(line, sizeof line, logfmt, (int)getpid(), number, what, request_id);
-    ssize_t written = write(STDERR_FILENO, line, (size_t)length);
+    ssize_t written = write(log_descriptor(), line, (size_t)length);
     (void)written;
     raise(number); /* SA_RESETHAND: now with the default action */
 }
@@ -105,12 +110,12 @@ static void arm_signals(struct child *child)
     INVARIANT(child->signals >= 0);
 }
 
-static void stop(struct child *child, bool now)
+static void stop(struct child *child, enum child_stop how)
 {
-    if (child->stopping && !now)
+    if (child->stopping && how != CHILD_STOP_NOW)
         return;
     child->stopping = true;
-    child->callbacks->stop(child->callbacks->context, now);
+    child->callbacks->stop(child->callbacks->context, how);
 }
 
 static void on_orphan_timer(evutil_socket_t unused, short events, void *context)
@@ -129,7 +134,7 @@ static void master_is_gone(struct child *child)
     on_master_death(0);
     struct timeval drain = clock_timeval(ORPHAN_DRAIN);
     evtimer_add(child->orphan_timer, &drain);
-    stop(child, false);
+    stop(child, CHILD_STOP_DRAIN);
 }
 
 static void on_signal(evutil_socket_t descriptor, short events, void *context)
@@ -139,12 +144,33 @@ static void on_signal(evutil_socket_t descriptor, short events, void *context)
     OBJECT_CHECK(child, CHILD_MAGIC);
     struct signalfd_siginfo info;
     while (read(descriptor, &info, sizeof info) == (ssize_t)sizeof info) {
+        /* sent to this process alone: the master starts another one */
         if (info.ssi_signo == SIGTERM)
-            stop(child, false);
+            stop(child, CHILD_STOP_LEAVE);
         else if (info.ssi_signo == SIGQUIT)
-            stop(child, true);
+            stop(child, CHILD_STOP_NOW);
         /* SIGINT of a terminal, SIGHUP and SIGUSR1 are the master's to act on */
     }
+}
+
+/* A process that is out of descriptors tries again with each ping; until then it goes on writing where it did. */
+static void reopen_log(struct child *child, bool again)
+{
+    bool opened = log_reopen();
+    if (!opened && !again)
+        log_error("the log cannot be opened again; it stays where it is", log_text("error", strerror(errno)));
+    else if (opened && again)
+        log_info("the log is open again");
+    child->log_moved = !opened;
+}
+
+/* Tried again with the next ping where the channel is full. */
+static void confirm_reload(struct child *child)
+{
+    struct message_writer *writer = message_begin(CHILD_MESSAGE_RELOADED);
+    message_put_int(writer, child->reload_number);
+    message_put_text(writer, child->reload_error);
+    child->unconfirmed = !message_send(writer, child->channel);
 }
 
 static void answer_ping(struct child *child, struct message_reader *reader)
@@ -174,6 +200,69 @@ static void answer_ping(struct child *child, struct message_reader *reader)
     child_report_put(writer, &report);
     if (!message_send(writer, child->channel))
         log_debug("pong not sent", log_text("error", strerror(errno)));
+    if (child->log_moved)
+        reopen_log(child, true);
+    if (child->unconfirmed)
+        confirm_reload(child);
+}
+
+void child_reload_put(struct message_writer *writer)
+{
+    for (const struct option *option = option_table(); option->name != NULL; option++) {
+        char value[OPTION_TEXT_MAX];
+        if (!option->reloadable)
+            continue;
+        option_show(option, configuration_get(), value, sizeof value);
+        message_put_text(writer, option->name);
+        message_put_text(writer, value);
+    }
+}
+
+static bool get_text(struct message_reader *reader, char *text, size_t size)
+{
+    const char *value;
+    size_t length;
+    if (!message_get_text(reader, &value, &length) || length >= size)
+        return false;
+    if (length > 0)
+        memcpy(text, value, length);
+    text[length] = '\0';
+    return true;
+}
+
+static void move_log(const char *from, char *error, size_t error_size)
+{
+    const char *to = configuration_get()->log_file;
+    if (strcmp(from, to == NULL ? "" : to) != 0 && !log_open(to))
+        snprintf(error, error_size, "log_file: %s", strerror(errno));
+}
+
+static void reload(struct child *child, struct message_reader *reader)
+{
+    int64_t number;
+    char name[64];
+    char value[OPTION_TEXT_MAX];
+    char log_file[OPTION_TEXT_MAX];
+    char *error = child->reload_error;
+    if (!message_get_int(reader, &number))
+        return;
+    error[0] = '\0';
+    option_show(option_find("log_file"), configuration_get(), log_file, sizeof log_file);
+    while (get_text(reader, name, sizeof name) && get_text(reader, value, sizeof value)) {
+        const struct option *option = option_find(name);
+        if (option == NULL || !configuration_change(option, value, NULL))
+            snprintf(error, sizeof child->reload_error, "%s: not understood", name);
+    }
+    const struct configuration *configuration = configuration_get();
+    log_configure(configuration->log_level, configuration->log_format);
+    move_log(log_file, error, sizeof child->reload_error);
+    char failed[sizeof child->reload_error];
+    if (!child->callbacks->reload(child->callbacks->context, failed, sizeof failed))
+        memcpy(error, failed, sizeof failed);
+    if (error[0] != '\0')
+        log_error("a part of the configuration could not be taken over", log_text("error", error));
+    child->reload_number = number;
+    confirm_reload(child);
 }
 
 static void take_message(struct child *child, struct message_reader *reader)
@@ -184,8 +273,8 @@ static void take_message(struct child *child, struct message_reader *reader)
         answer_ping(child, reader);
         break;
     case CHILD_MESSAGE_STOP:
-        if (message_get_int(reader, &value))
-            stop(child, value != 0);
+        if (message_get_int(reader, &value) && value >= CHILD_STOP_DRAIN && value <= CHILD_STOP_LEAVE)
+            stop(child, (enum child_stop)value);
         break;
     case CHILD_MESSAGE_LOG_LEVEL:
         if (message_get_int(reader, &value) && value >= LOG_LEVEL_DEBUG && value <= LOG_LEVEL_ERROR)
@@ -194,6 +283,12 @@ static void take_message(struct child *child, struct message_reader *reader)
     case CHILD_MESSAGE_DB_SHARE:
         if (message_get_int(reader, &value) && value > 0)
             child->callbacks->db_share(child->callbacks->context, value);
+        break;
+    case CHILD_MESSAGE_RELOAD:
+        reload(child, reader);
+        break;
+    case CHILD_MESSAGE_LOG:
+        reopen_log(child, false);
         break;
     default:
         log_warning("unknown message from the master", log_int("kind", message_kind(reader)));
@@ -233,18 +328,18 @@ static void on_lag_timer(evutil_socket_t unused, short events, void *context)
     child->callbacks->lag(child->callbacks->context, now - child->lag_due);
     if (now - child->lag_due > child->lag_most)
         child->lag_most = now - child->lag_due;
-    child->lag_due = now + child->interval;
-    struct timeval interval = clock_timeval(child->interval);
+    int64_t wait = configuration_get()->ping_interval;
+    child->lag_due = now + wait;
+    struct timeval interval = clock_timeval(wait);
     evtimer_add(child->lag_timer, &interval);
 }
 
-struct child *child_create(const struct child_start *start, int64_t ping_interval)
+struct child *child_create(const struct child_start *start)
 {
     struct child *child = calloc(1, sizeof *child);
     INVARIANT(child != NULL);
     child->magic = CHILD_MAGIC;
     child->channel = start->channel;
-    child->interval = ping_interval;
     arm_signals(child);
     /* the master may have died between the fork and this line */
     if (prctl(PR_SET_PDEATHSIG, SIGUSR2) != 0 || getppid() != start->master)

@@ -5,6 +5,7 @@
 
 #include <event2/event.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/message.h"
@@ -18,9 +19,19 @@ enum child_message {
     CHILD_MESSAGE_PING,      /* master: number, workers ready, workers wanted */
     CHILD_MESSAGE_PONG,      /* child: number, the report (child_report_put) */
     CHILD_MESSAGE_READY,     /* child: serves from now on */
-    CHILD_MESSAGE_STOP,      /* master: 1 = now, 0 = when what is open has ended */
+    CHILD_MESSAGE_STOP,      /* master: enum child_stop */
     CHILD_MESSAGE_LOG_LEVEL, /* master: enum log_level */
     CHILD_MESSAGE_DB_SHARE,  /* master: connections to PostgreSQL that this process may have */
+    CHILD_MESSAGE_RELOAD,    /* master: number, then name and value of each option that can be reloaded, as texts */
+    CHILD_MESSAGE_RELOADED,  /* child: number, what could not be done ("" = nothing) */
+    CHILD_MESSAGE_LOG,       /* master: the log's file was moved away; nothing follows */
+};
+
+/* How a process stops. */
+enum child_stop {
+    CHILD_STOP_DRAIN, /* nobody comes after it: who waits in the queues of the listeners is served, too */
+    CHILD_STOP_NOW,   /* what is open is cut */
+    CHILD_STOP_LEAVE, /* others go on accepting: the queues are left to them */
 };
 
 #define CHILD_POOLS_MAX 4
@@ -47,12 +58,18 @@ void child_report_put(struct message_writer *writer, const struct child_report *
 /* Reads what child_report_put appended. false: cut short or of another form; `report` is then not whole. */
 bool child_report_get(struct message_reader *reader, struct child_report *report) MUST_CHECK;
 
+/* Appends the reloadable options of the configuration in force to a message. */
+void child_reload_put(struct message_writer *writer);
+
 /* What the process brings. Called from the loop. */
 struct child_callbacks {
-    void (*stop)(void *context, bool now);
+    void (*stop)(void *context, enum child_stop how);
     void (*report)(void *context, struct child_report *report);
     void (*db_share)(void *context, int64_t share);
     void (*lag)(void *context, int64_t microseconds); /* how late the loop came to a timer, once in ping_interval */
+    /* The configuration has new values: who keeps copies takes them now, and secrets are read again. What fails leaves
+     * that part as it was; false: `error` says what. */
+    bool (*reload)(void *context, char *error, size_t error_size);
     void *context;
 };
 
@@ -73,7 +90,7 @@ struct child_start {
 struct child;
 
 /* First thing in a child: takes over signals and the channel, arms the death signal. */
-struct child *child_create(const struct child_start *start, int64_t ping_interval);
+struct child *child_create(const struct child_start *start);
 struct event_base *child_base(const struct child *child);
 const struct child_host *child_host(const struct child *child);
 /* Tells the master that the process serves. */

@@ -17,6 +17,7 @@
 struct whole {
     struct configuration values; /* first: the public part is the whole's address */
     char **origins;              /* one per option; NULL is the default */
+    char *path;                  /* NULL: no file */
 };
 
 struct reading {
@@ -28,7 +29,7 @@ struct reading {
     size_t error_size;
 };
 
-static const struct configuration *current;
+static struct configuration *current;
 
 static size_t option_count(void)
 {
@@ -126,9 +127,9 @@ static const char *origin_of(const struct whole *whole, const char *name)
 }
 
 /* Values that are right alone and wrong together. */
-static bool check_together(const struct whole *whole, char *error, size_t error_size)
+bool configuration_check(const struct configuration *values, char *error, size_t error_size)
 {
-    const struct configuration *values = &whole->values;
+    const struct whole *whole = (const struct whole *)values;
     int64_t minimum = configuration_db_minimum(values->workers);
     if (values->db_connections != 0 && values->db_connections < minimum) {
         snprintf(error, error_size,
@@ -161,14 +162,29 @@ static bool check_together(const struct whole *whole, char *error, size_t error_
     return true;
 }
 
-struct configuration *configuration_read(const char *path, char *error, size_t error_size)
+static char *copy_text(const char *text)
+{
+    char *copy = text == NULL ? NULL : strdup(text);
+    INVARIANT(text == NULL || copy != NULL);
+    return copy;
+}
+
+static struct whole *make_whole(const char *path)
 {
     struct whole *whole = calloc(1, sizeof *whole);
     INVARIANT(whole != NULL);
     whole->origins = calloc(option_count(), sizeof *whole->origins);
     INVARIANT(whole->origins != NULL);
+    whole->path = copy_text(path);
+    return whole;
+}
+
+struct configuration *configuration_read(const char *path, char *error, size_t error_size)
+{
+    struct whole *whole = make_whole(path);
     store_presets(whole);
-    if ((path != NULL && !read_file(whole, path, error, error_size)) || !check_together(whole, error, error_size)) {
+    if ((path != NULL && !read_file(whole, path, error, error_size)) ||
+        !configuration_check(&whole->values, error, error_size)) {
         configuration_free(&whole->values);
         return NULL;
     }
@@ -187,10 +203,88 @@ void configuration_free(struct configuration *configuration)
             INVARIANT(option_store(option, configuration, "", expected, sizeof expected));
     }
     free(whole->origins);
+    free(whole->path);
     free(whole);
 }
 
-void configuration_set(const struct configuration *configuration)
+struct peek {
+    const char *name;
+    char *value;
+};
+
+static int peek_at(void *context, const char *section, const char *name, const char *value)
+{
+    struct peek *peek = context;
+    if (section[0] == '\0' && strcmp(name, peek->name) == 0) {
+        free(peek->value);
+        peek->value = copy_text(value);
+    }
+    return 1;
+}
+
+char *configuration_peek(const char *path, const char *name)
+{
+    struct peek peek = {.name = name, .value = copy_text(option_find(name)->preset)};
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        free(peek.value);
+        return NULL;
+    }
+    (void)ini_parse_file(file, peek_at, &peek);
+    fclose(file);
+    return peek.value;
+}
+
+const char *configuration_path(const struct configuration *configuration)
+{
+    return ((const struct whole *)configuration)->path;
+}
+
+struct configuration *configuration_copy(const struct configuration *configuration)
+{
+    struct whole *copy = make_whole(configuration_path(configuration));
+    for (const struct option *option = option_table(); option->name != NULL; option++)
+        configuration_take(&copy->values, configuration, option);
+    return &copy->values;
+}
+
+/* An empty text is how an option of type text is not set. */
+static bool store(struct configuration *configuration, const struct option *option, const char *text,
+                  const char *origin)
+{
+    struct whole *whole = (struct whole *)configuration;
+    char **place = &whole->origins[option - option_table()];
+    char expected[128];
+    if (!option_store(option, configuration, text, expected, sizeof expected))
+        return false;
+    char *copy = copy_text(origin);
+    free(*place);
+    *place = copy;
+    return true;
+}
+
+void configuration_take(struct configuration *configuration, const struct configuration *from,
+                        const struct option *option)
+{
+    char value[OPTION_TEXT_MAX];
+    option_show(option, from, value, sizeof value);
+    const char *origin = ((const struct whole *)from)->origins[option - option_table()];
+    INVARIANT(store(configuration, option, value, origin));
+}
+
+bool configuration_change(const struct option *option, const char *text, const char *origin)
+{
+    INVARIANT(current != NULL);
+    return store(current, option, text, origin);
+}
+
+void configuration_adopt(const struct option *option, const struct configuration *from)
+{
+    INVARIANT(current != NULL);
+    configuration_take(current, from, option);
+}
+
+void configuration_set(struct configuration *configuration)
 {
     current = configuration;
 }
@@ -205,7 +299,7 @@ void configuration_each(const struct configuration *configuration, configuration
 {
     const struct whole *whole = (const struct whole *)configuration;
     for (const struct option *option = option_table(); option->name != NULL; option++) {
-        char value[4096];
+        char value[OPTION_TEXT_MAX];
         option_show(option, configuration, value, sizeof value);
         row(context, option->name, value, option->preset == NULL ? "" : option->preset, origin_of(whole, option->name));
     }

@@ -1,5 +1,6 @@
 /* configuration: the options of turnoutd and turnoutctl, from one table (option.c). Read by the master before the
- * first fork and by turnoutctl; the others inherit it. Sizes are bytes, durations microseconds. */
+ * first fork, and again when it is told to reload, and by turnoutctl; the others inherit it and hear of changes. Sizes
+ * are bytes, durations microseconds. */
 #ifndef BASE_CONFIGURATION_H
 #define BASE_CONFIGURATION_H
 
@@ -10,6 +11,8 @@
 
 #include "base/log.h"
 #include "base/object.h"
+
+struct option;
 
 /* Boot lifetime. Texts are owned by the configuration; an option that is not set and has no default is NULL. */
 struct configuration {
@@ -68,6 +71,7 @@ struct configuration {
     /* log */
     enum log_level log_level;
     enum log_format log_format;
+    const char *log_file; /* NULL: standard error */
     bool access_log;
 };
 
@@ -75,10 +79,29 @@ struct configuration {
  * line in `error` ("file:line: ...") on an unknown key, a bad value, or a file that cannot be read. */
 struct configuration *configuration_read(const char *path, char *error, size_t error_size) MUST_CHECK;
 void configuration_free(struct configuration *configuration);
+/* The value of an option of type text, also from a file that is wrong elsewhere: turnoutctl must find a daemon that
+ * runs whatever has become of its file since. NULL: the file cannot be read, or the option has no value. The caller
+ * frees. */
+char *configuration_peek(const char *path, const char *name) MUST_CHECK;
 
-/* The one every module of this process reads. Set once after the start. */
-void configuration_set(const struct configuration *configuration);
+/* The file that it was read from; NULL: none. */
+const char *configuration_path(const struct configuration *configuration);
+/* A copy, with the origins; the caller frees it. */
+struct configuration *configuration_copy(const struct configuration *configuration);
+/* Takes over the value and the origin of one option. */
+void configuration_take(struct configuration *configuration, const struct configuration *from,
+                        const struct option *option);
+/* Are the values right together? configuration_read has looked; a mixture of two configurations need not be. */
+bool configuration_check(const struct configuration *configuration, char *error, size_t error_size) MUST_CHECK;
+
+/* The one every module of this process reads. Set once after the start; whoever keeps a text of it across turns of the
+ * loop keeps a copy, as a reload frees it. */
+void configuration_set(struct configuration *configuration);
 const struct configuration *configuration_get(void);
+/* Changes an option of it in place: a reload, or turnoutctl. false: the text is no value of the option. */
+bool configuration_change(const struct option *option, const char *text, const char *origin) MUST_CHECK;
+/* The same by the value and origin of another configuration. */
+void configuration_adopt(const struct option *option, const struct configuration *from);
 
 /* Calls `row` for each option in the table's order: name, value as it would be written, default, and its origin
  * ("default" or "file:line"). No option holds a secret: secrets are files, and only their paths are options. */

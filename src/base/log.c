@@ -1,17 +1,21 @@
-/* log: one line per record to standard error, logfmt or JSON. Any process. Builds the line on the stack, so that
- * logging works when memory does not; a record that does not fit is cut at LINE_MAX_BYTES, keeping its line end. */
+/* log: one line per record to standard error or a file, logfmt or JSON. Any process. Builds the line on the stack, so
+ * that logging works when memory does not; a record that does not fit is cut at LINE_MAX_BYTES, keeping its line end.
+ */
 #include "base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 
-/* A pipe takes 4,096 bytes at once (PIPE_BUF), so lines of several processes do not mix up to there. */
+/* A pipe takes 4,096 bytes at once (PIPE_BUF), so lines of several processes do not mix up to there. In a file they do
+ * not because each write goes to its end, and the kernel lets one in after the other. */
 #define LINE_MAX_BYTES 4096
 
 static struct {
@@ -19,8 +23,10 @@ static struct {
     enum log_format format;
     const char *role;
     int slot;
+    int descriptor;
     int64_t dropped;
-} state = {.level = LOG_LEVEL_INFO, .format = LOG_FORMAT_LOGFMT, .role = NULL, .slot = -1};
+    char *path; /* NULL: standard error */
+} state = {.level = LOG_LEVEL_INFO, .format = LOG_FORMAT_LOGFMT, .slot = -1, .descriptor = STDERR_FILENO};
 
 static const char *const level_names[] = {"debug", "info", "warning", "error"};
 
@@ -48,6 +54,55 @@ enum log_level log_current_level(void)
 enum log_format log_current_format(void)
 {
     return state.format;
+}
+
+/* Without O_NONBLOCK a FIFO that nobody reads would hold up the process for ever. -1: errno says why. */
+static int open_file(const char *path)
+{
+    struct stat status;
+    int descriptor = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0640);
+    if (descriptor < 0)
+        return -1;
+    if (fstat(descriptor, &status) == 0 && (S_ISREG(status.st_mode) || S_ISCHR(status.st_mode)))
+        return descriptor;
+    close(descriptor);
+    errno = EINVAL;
+    return -1;
+}
+
+bool log_open(const char *path)
+{
+    char *copy = path == NULL ? NULL : strdup(path);
+    int descriptor = path == NULL ? STDERR_FILENO : copy == NULL ? -1 : open_file(path);
+    if (descriptor < 0) {
+        int saved = errno;
+        free(copy);
+        errno = saved;
+        return false;
+    }
+    if (state.descriptor != STDERR_FILENO)
+        close(state.descriptor);
+    free(state.path);
+    state.path = copy;
+    state.descriptor = descriptor;
+    return true;
+}
+
+bool log_reopen(void)
+{
+    if (state.path == NULL)
+        return true;
+    int descriptor = open_file(state.path);
+    if (descriptor < 0)
+        return false;
+    close(state.descriptor);
+    state.descriptor = descriptor;
+    return true;
+}
+
+int log_descriptor(void)
+{
+    return state.descriptor;
 }
 
 void log_set_process(const char *role, int slot)
@@ -193,7 +248,7 @@ void log_record(enum log_level level, const char *message, const struct log_fiel
     line.bytes[line.length++] = '\n';
 
     /* A log that cannot be written is no reason to stop serving. */
-    ssize_t written = write(STDERR_FILENO, line.bytes, line.length);
+    ssize_t written = write(state.descriptor, line.bytes, line.length);
     state.dropped += written != (ssize_t)line.length;
     errno = saved;
 }

@@ -1,5 +1,6 @@
-/* log: one line per record to standard error, logfmt or JSON. Any process; each line is one write(2), so lines of
- * several processes never mix. Values are escaped: no control character and no line end of a value reaches the log. */
+/* log: one line per record to standard error or a file, logfmt or JSON. Any process; each line is one write(2), so
+ * lines of several processes never mix. Values are escaped: no control character and no line end of a value reaches the
+ * log. */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
@@ -39,6 +40,14 @@ void log_set_level(enum log_level level);
 enum log_level log_current_level(void);
 /* How records look. */
 enum log_format log_current_format(void);
+
+/* Records go to the end of this file from now on, which is made (0640) where it is not there; NULL: to standard error.
+ * false: errno says why, and the log stays where it is. */
+bool log_open(const char *path) MUST_CHECK;
+/* The same file by its name once more: who rotates logs has moved it away. Without a file there is nothing to do. */
+bool log_reopen(void) MUST_CHECK;
+/* Where records go: a child keeps it open. */
+int log_descriptor(void);
 
 /* Names the process in each record ("master", "worker", ...); `slot` below 0 is left out. `role` must be a literal. */
 void log_set_process(const char *role, int slot);

@@ -28,65 +28,67 @@ static const struct option table[] = {
     {"control_group", OPTION_TEXT, PLACE(control_group), NULL, 0, 0, false,
      "group that may use the control socket beside root and the daemon's user"},
 
-    {"workers", OPTION_COUNT, PLACE(workers), "2", 1, 256, false, "worker processes; turnoutctl workers N changes it at run time"},
+    {"workers", OPTION_COUNT, PLACE(workers), "2", 1, 256, true, "worker processes; turnoutctl workers N changes it at run time"},
     {"workers_max", OPTION_COUNT, PLACE(workers_max), "64", 1, 256, false, "most workers that turnoutctl workers may ask for"},
-    {"ping_interval", OPTION_DURATION, PLACE(ping_interval), "1s", 10 * MS, MINUTE, false, "how often the master pings its children"},
-    {"ping_timeout", OPTION_DURATION, PLACE(ping_timeout), "10s", 100 * MS, 10 * MINUTE, false,
+    {"ping_interval", OPTION_DURATION, PLACE(ping_interval), "1s", 10 * MS, MINUTE, true, "how often the master pings its children"},
+    {"ping_timeout", OPTION_DURATION, PLACE(ping_timeout), "10s", 100 * MS, 10 * MINUTE, true,
      "a child that does not answer for so long is killed and replaced"},
-    {"shutdown_timeout", OPTION_DURATION, PLACE(shutdown_timeout), "30s", 0, HOUR, false,
+    {"shutdown_timeout", OPTION_DURATION, PLACE(shutdown_timeout), "30s", 0, HOUR, true,
      "how long open connections may finish after SIGTERM"},
 
     {"max_connections", OPTION_COUNT, PLACE(max_connections), "10000", 1, 1000000, false, "client connections of one worker"},
-    {"request_line_size", OPTION_SIZE, PLACE(request_line_size), "8k", 256, 1 << 20, false, "longest request line; past it 414"},
-    {"header_size", OPTION_SIZE, PLACE(header_size), "16k", 512, 1 << 20, false, "request line and headers together; past it 431"},
-    {"header_count", OPTION_COUNT, PLACE(header_count), "64", 8, 1000, false, "headers of a request; past it 431"},
-    {"body_size", OPTION_SIZE, PLACE(body_size), "256k", 1024, 64 << 20, false, "largest request body; past it 413"},
-    {"connection_memory", OPTION_SIZE, PLACE(connection_memory), "64m", 64 << 10, INT64_C(1) << 40, false,
+    {"request_line_size", OPTION_SIZE, PLACE(request_line_size), "8k", 256, 1 << 20, true, "longest request line; past it 414"},
+    {"header_size", OPTION_SIZE, PLACE(header_size), "16k", 512, 1 << 20, true, "request line and headers together; past it 431"},
+    {"header_count", OPTION_COUNT, PLACE(header_count), "64", 8, 1000, true, "headers of a request; past it 431"},
+    {"body_size", OPTION_SIZE, PLACE(body_size), "256k", 1024, 64 << 20, true, "largest request body; past it 413"},
+    {"connection_memory", OPTION_SIZE, PLACE(connection_memory), "64m", 64 << 10, INT64_C(1) << 40, true,
      "what slow clients of one worker may hold together; past it the oldest are cut off"},
-    {"header_timeout", OPTION_DURATION, PLACE(header_timeout), "10s", 10 * MS, HOUR, false, "from a request's first byte to the end of its headers"},
-    {"body_timeout", OPTION_DURATION, PLACE(body_timeout), "30s", 10 * MS, HOUR, false, "from the end of the headers to the end of the body"},
-    {"write_timeout", OPTION_DURATION, PLACE(write_timeout), "30s", 10 * MS, HOUR, false, "from the first byte of an answer to its last"},
-    {"idle_timeout", OPTION_DURATION, PLACE(idle_timeout), "75s", 10 * MS, HOUR, false,
+    {"header_timeout", OPTION_DURATION, PLACE(header_timeout), "10s", 10 * MS, HOUR, true, "from a request's first byte to the end of its headers"},
+    {"body_timeout", OPTION_DURATION, PLACE(body_timeout), "30s", 10 * MS, HOUR, true, "from the end of the headers to the end of the body"},
+    {"write_timeout", OPTION_DURATION, PLACE(write_timeout), "30s", 10 * MS, HOUR, true, "from the first byte of an answer to its last"},
+    {"idle_timeout", OPTION_DURATION, PLACE(idle_timeout), "75s", 10 * MS, HOUR, true,
      "between requests; longer than the proxy's keep-alive, so that the proxy closes first"},
 
     {"database", OPTION_TEXT, PLACE(database), "dbname=turnout user=turnout_app", 0, 0, false,
      "connection string of turnout_app (libpq), without a password"},
-    {"database_password_file", OPTION_TEXT, PLACE(database_password_file), NULL, 0, 0, false, "file with the password of turnout_app"},
+    {"database_password_file", OPTION_TEXT, PLACE(database_password_file), NULL, 0, 0, true, "file with the password of turnout_app"},
     {"database_owner", OPTION_TEXT, PLACE(database_owner), "dbname=turnout user=turnout_owner", 0, 0, false,
      "connection string of turnout_owner: migrations and partitions"},
-    {"database_owner_password_file", OPTION_TEXT, PLACE(database_owner_password_file), NULL, 0, 0, false, "file with the password of turnout_owner"},
-    {"db_connections", OPTION_COUNT, PLACE(db_connections), "0", 0, 10000, false,
+    {"database_owner_password_file", OPTION_TEXT, PLACE(database_owner_password_file), NULL, 0, 0, true, "file with the password of turnout_owner"},
+    {"db_connections", OPTION_COUNT, PLACE(db_connections), "0", 0, 10000, true,
      "connections of this host to PostgreSQL, over all processes; 0: 2 per worker + 5, which is also the least"},
-    {"db_connections_min", OPTION_COUNT, PLACE(db_connections_min), "1", 1, 1000, false,
+    {"db_connections_min", OPTION_COUNT, PLACE(db_connections_min), "1", 1, 1000, true,
      "connections that each pool keeps open; at least 1, by which /readyz knows whether the database is there"},
-    {"db_connect_timeout", OPTION_DURATION, PLACE(db_connect_timeout), "3s", 10 * MS, 10 * MINUTE, false, "for a new connection"},
-    {"db_acquire_timeout", OPTION_DURATION, PLACE(db_acquire_timeout), "3s", 10 * MS, 10 * MINUTE, false, "how long a query waits for a connection"},
-    {"db_statement_timeout", OPTION_DURATION, PLACE(db_statement_timeout), "5s", 10 * MS, HOUR, false, "for one statement"},
-    {"db_idle_time", OPTION_DURATION, PLACE(db_idle_time), "5m", 10 * MS, DAY, false, "a connection above the minimum closes when idle for so long"},
-    {"db_lifetime", OPTION_DURATION, PLACE(db_lifetime), "1h", SECOND, 30 * DAY, false, "a connection is replaced after so long"},
+    {"db_connect_timeout", OPTION_DURATION, PLACE(db_connect_timeout), "3s", 10 * MS, 10 * MINUTE, true, "for a new connection"},
+    {"db_acquire_timeout", OPTION_DURATION, PLACE(db_acquire_timeout), "3s", 10 * MS, 10 * MINUTE, true, "how long a query waits for a connection"},
+    {"db_statement_timeout", OPTION_DURATION, PLACE(db_statement_timeout), "5s", 10 * MS, HOUR, true, "for one statement"},
+    {"db_idle_time", OPTION_DURATION, PLACE(db_idle_time), "5m", 10 * MS, DAY, true, "a connection above the minimum closes when idle for so long"},
+    {"db_lifetime", OPTION_DURATION, PLACE(db_lifetime), "1h", SECOND, 30 * DAY, true, "a connection is replaced after so long"},
     {"sql_directory", OPTION_TEXT, PLACE(sql_directory), TURNOUT_SQLDIR, 0, 0, false, "folder of the migrations and rules"},
 
-    {"jwt_keys_file", OPTION_TEXT, PLACE(jwt_keys_file), TURNOUT_SYSCONFDIR "/turnout/jwks.json", 0, 0, false,
+    {"jwt_keys_file", OPTION_TEXT, PLACE(jwt_keys_file), TURNOUT_SYSCONFDIR "/turnout/jwks.json", 0, 0, true,
      "JWK Set with the keys that sign tokens (HS256, RS256, ES256)"},
     {"jwt_keys_min_interval", OPTION_DURATION, PLACE(jwt_keys_min_interval), "10s", 10 * MS, HOUR, true,
      "least time between two readings of jwt_keys_file for tokens whose key is not known"},
-    {"jwt_issuer", OPTION_TEXT, PLACE(jwt_issuer), "turnout", 0, 0, false, "issuer that tokens must name"},
-    {"jwt_audience", OPTION_TEXT, PLACE(jwt_audience), "turnout", 0, 0, false, "audience that tokens must name"},
-    {"jwt_leeway", OPTION_DURATION, PLACE(jwt_leeway), "1m", 0, 10 * MINUTE, false, "difference of clocks that exp and nbf allow for"},
-    {"trust_role_claim", OPTION_SWITCH, PLACE(trust_role_claim), "yes", 0, 0, false, "a token's role wins over the users table's"},
-    {"public_read", OPTION_SWITCH, PLACE(public_read), "yes", 0, 0, false, "published, completed and cancelled events are readable without a token"},
-    {"cursor_key_file", OPTION_TEXT, PLACE(cursor_key_file), TURNOUT_SYSCONFDIR "/turnout/cursor.key", 0, 0, false,
+    {"jwt_issuer", OPTION_TEXT, PLACE(jwt_issuer), "turnout", 0, 0, true, "issuer that tokens must name"},
+    {"jwt_audience", OPTION_TEXT, PLACE(jwt_audience), "turnout", 0, 0, true, "audience that tokens must name"},
+    {"jwt_leeway", OPTION_DURATION, PLACE(jwt_leeway), "1m", 0, 10 * MINUTE, true, "difference of clocks that exp and nbf allow for"},
+    {"trust_role_claim", OPTION_SWITCH, PLACE(trust_role_claim), "yes", 0, 0, true, "a token's role wins over the users table's"},
+    {"public_read", OPTION_SWITCH, PLACE(public_read), "yes", 0, 0, true, "published, completed and cancelled events are readable without a token"},
+    {"cursor_key_file", OPTION_TEXT, PLACE(cursor_key_file), TURNOUT_SYSCONFDIR "/turnout/cursor.key", 0, 0, true,
      "secret that signs page cursors, the same on all hosts; at least 32 bytes"},
 
-    {"complete_interval", OPTION_DURATION, PLACE(complete_interval), "30s", 10 * MS, DAY, false, "how often events that have ended are completed"},
-    {"prune_interval", OPTION_DURATION, PLACE(prune_interval), "1m", 10 * MS, DAY, false, "how often changes and idempotency keys are pruned"},
-    {"changes_keep", OPTION_DURATION, PLACE(changes_keep), "1h", SECOND, 30 * DAY, false, "how long rows of changes are kept"},
-    {"idempotency_keep", OPTION_DURATION, PLACE(idempotency_keep), "1d", MINUTE, 30 * DAY, false, "how long idempotency keys are kept"},
-    {"partition_interval", OPTION_DURATION, PLACE(partition_interval), "1h", 10 * MS, 30 * DAY, false, "how often partitions ahead are looked after"},
-    {"partition_years", OPTION_COUNT, PLACE(partition_years), "3", 1, 20, false, "years ahead for which partitions exist"},
+    {"complete_interval", OPTION_DURATION, PLACE(complete_interval), "30s", 10 * MS, DAY, true, "how often events that have ended are completed"},
+    {"prune_interval", OPTION_DURATION, PLACE(prune_interval), "1m", 10 * MS, DAY, true, "how often changes and idempotency keys are pruned"},
+    {"changes_keep", OPTION_DURATION, PLACE(changes_keep), "1h", SECOND, 30 * DAY, true, "how long rows of changes are kept"},
+    {"idempotency_keep", OPTION_DURATION, PLACE(idempotency_keep), "1d", MINUTE, 30 * DAY, true, "how long idempotency keys are kept"},
+    {"partition_interval", OPTION_DURATION, PLACE(partition_interval), "1h", 10 * MS, 30 * DAY, true, "how often partitions ahead are looked after"},
+    {"partition_years", OPTION_COUNT, PLACE(partition_years), "3", 1, 20, true, "years ahead for which partitions exist"},
 
     {"log_level", OPTION_LEVEL, PLACE(log_level), "info", 0, 0, true, "debug, info, warning or error"},
     {"log_format", OPTION_FORMAT, PLACE(log_format), "logfmt", 0, 0, true, "logfmt or json"},
+    {"log_file", OPTION_TEXT, PLACE(log_file), NULL, 0, 0, true,
+     "where the log goes, appended; opened again on SIGUSR1; not set: standard error"},
     {"access_log", OPTION_SWITCH, PLACE(access_log), "yes", 0, 0, true, "one line per request"},
     {NULL, OPTION_TEXT, 0, NULL, 0, 0, false, NULL},
 };
@@ -236,6 +238,14 @@ bool option_store(const struct option *option, struct configuration *configurati
         return false;
     }
     return false;
+}
+
+bool option_equal(const struct option *option, const struct configuration *one, const struct configuration *other)
+{
+    char text[2][OPTION_TEXT_MAX];
+    option_show(option, one, text[0], sizeof text[0]);
+    option_show(option, other, text[1], sizeof text[1]);
+    return strcmp(text[0], text[1]) == 0;
 }
 
 void option_show(const struct option *option, const struct configuration *configuration, char *text, size_t size)

@@ -20,6 +20,9 @@ enum option_type {
     OPTION_FORMAT,   /* of the log */
 };
 
+/* More than a value of the file can be long, as it would be written, with its end. */
+#define OPTION_TEXT_MAX 4096
+
 struct option {
     const char *name;
     enum option_type type;
@@ -27,7 +30,7 @@ struct option {
     const char *preset; /* as it would be written; NULL: not set */
     int64_t least;      /* numbers and durations, inclusive */
     int64_t most;
-    bool reloadable;
+    bool reloadable; /* takes effect in a running daemon; else at its next start */
     const char *help;
 };
 
@@ -41,6 +44,9 @@ const struct option *option_find(const char *name);
  * Texts are copied and owned by the configuration. */
 bool option_store(const struct option *option, struct configuration *configuration, const char *text, char *expected,
                   size_t expected_size) MUST_CHECK;
+
+/* Is the option's value the same in both? */
+bool option_equal(const struct option *option, const struct configuration *one, const struct configuration *other);
 
 /* Writes the value as it would be written in the file. */
 void option_show(const struct option *option, const struct configuration *configuration, char *text, size_t size);

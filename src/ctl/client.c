@@ -153,9 +153,10 @@ static void print_answer(const struct turnoutctl *ctl, const struct protocol_ans
 {
     if (ctl->json)
         print_json(answer);
-    else if (answer->columns->size > 0)
+    else if (answer->columns->size > 0 && (answer->cells->size > 0 || answer->text->size == 0))
         print_table(answer);
-    else if (answer->text->size > 0)
+    fflush(stdout);
+    if (!ctl->json && answer->text->size > 0)
         fprintf(answer->status == 0 ? stdout : stderr, "%s%.*s\n",
                 answer->status == 0 ? "" : "turnoutctl: ", (int)answer->text->size, answer->text->ptr);
     fflush(stdout);
@@ -197,11 +198,13 @@ static int talk(const struct turnoutctl *ctl, int descriptor, char *const *words
 
 int client_run(const struct turnoutctl *ctl, char *const *words, size_t count)
 {
-    struct configuration *configuration = ctl->socket == NULL ? turnoutctl_configuration(ctl) : NULL;
-    int descriptor = connect_to(ctl->socket != NULL ? ctl->socket : configuration->control_socket);
+    char *found = ctl->socket == NULL ? configuration_peek(ctl->configuration_path, "control_socket") : NULL;
+    if (ctl->socket == NULL && found == NULL)
+        configuration_free(turnoutctl_configuration(ctl)); /* says what is wrong and ends */
+    int descriptor = connect_to(ctl->socket != NULL ? ctl->socket : found);
     int status = descriptor < 0 ? CTL_UNREACHABLE : talk(ctl, descriptor, words, count);
     if (descriptor >= 0)
         close(descriptor);
-    configuration_free(configuration);
+    free(found);
     return status;
 }

@@ -4,7 +4,8 @@
 #include <string.h>
 
 const struct command_line command_table[COMMAND_COUNT] = {
-#define COMMAND_ROW(symbol, words, arguments, where, help) {words, arguments, COMMAND_##where, help},
+#define COMMAND_ROW(symbol, words, arguments, where, whom, help) \
+    {words, arguments, COMMAND_##where, COMMAND_##whom, help},
     COMMAND_LIST(COMMAND_ROW)
 #undef COMMAND_ROW
 };
@@ -25,12 +26,22 @@ static size_t match(const char *command, char *const *words, size_t count)
     return 0;
 }
 
+size_t command_address(char *const *words, size_t count)
+{
+    if (count == 0 || words[0][0] != '@')
+        return 0;
+    return count > 1 && words[1][0] >= '0' && words[1][0] <= '9' ? 2 : 1;
+}
+
 enum command command_find(char *const *words, size_t count, size_t *used)
 {
+    size_t before = command_address(words, count);
     for (int i = 0; i < COMMAND_COUNT; i++) {
-        *used = match(command_table[i].words, words, count);
-        if (*used > 0)
+        *used = match(command_table[i].words, words + before, count - before);
+        if (*used > 0) {
+            *used += before;
             return (enum command)i;
+        }
     }
     return COMMAND_COUNT;
 }

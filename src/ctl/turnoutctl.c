@@ -22,19 +22,40 @@ static void print_usage(FILE *to)
         "  -s, --socket PATH    control socket (default: $TURNOUT_CONTROL, else control_socket of the configuration)\n"
         "  -j, --json           print JSON\n"
         "      --help           print this help, or that of a command, and exit\n"
+        "      --print-commands print the table of commands (words, arguments, where, whom, help), and exit\n"
         "      --version        print the version and exit\n\n"
         "Commands:\n",
         DEFAULT_CONFIGURATION);
+    static const char *const marks[] = {[COMMAND_ALL] = "", [COMMAND_ONE] = " [@ needed]", [COMMAND_ANY] = " [@]"};
     for (int i = 0; i < COMMAND_COUNT; i++)
-        fprintf(to, "  %s%s%s\n        %s\n", command_table[i].words, command_table[i].arguments[0] == '\0' ? "" : " ",
-                command_table[i].arguments, command_table[i].help);
+        fprintf(to, "  %s%s%s%s\n        %s\n", command_table[i].words,
+                command_table[i].arguments[0] == '\0' ? "" : " ", command_table[i].arguments,
+                marks[command_table[i].whom], command_table[i].help);
     fprintf(to,
-            "\nExit status: 0 done, 1 refused or failed, 2 bad usage or configuration, 3 turnoutd does not answer.\n");
+            "\n[@]: with @worker N (as show processes counts them) or @scheduler before it, about that process only.\n"
+            "Exit status: 0 done, 1 refused or failed, 2 bad usage or configuration, 3 turnoutd does not answer, "
+            "4 reloaded, but not everywhere.\n");
+}
+
+/* For completion and for the check of the manual: one command a line, fields separated by tabs. */
+static void print_commands(void)
+{
+    static const char *const where[] = {[COMMAND_MASTER] = "daemon", [COMMAND_HERE] = "here"};
+    static const char *const whom[] = {[COMMAND_ALL] = "all", [COMMAND_ONE] = "one", [COMMAND_ANY] = "any"};
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        printf("%s\t%s\t%s\t%s\t%s\n", command_table[i].words, command_table[i].arguments,
+               where[command_table[i].where], whom[command_table[i].whom], command_table[i].help);
+}
+
+/* What may or must stand before the words of a command. */
+static const char *before(const struct command_line *command)
+{
+    return command->whom == COMMAND_ALL ? "" : command->whom == COMMAND_ONE ? "@PROCESS " : "[@PROCESS] ";
 }
 
 static void print_command_help(const struct command_line *command)
 {
-    printf("Usage: turnoutctl [-c FILE] [-s SOCKET] [-j] %s%s%s\n%s\n", command->words,
+    printf("Usage: turnoutctl [-c FILE] [-s SOCKET] [-j] %s%s%s%s\n%s\n", before(command), command->words,
            command->arguments[0] == '\0' ? "" : " ", command->arguments, command->help);
 }
 
@@ -54,18 +75,19 @@ static void check_options(enum command command, const struct turnoutctl *ctl)
     bool token = command == COMMAND_TOKEN;
     if (!token && (ctl->email != NULL || ctl->emails != NULL || ctl->role != NULL || ctl->ttl != NULL))
         log_bad_start("--email, --emails, --role and --ttl belong to the command token");
-    if (command != COMMAND_STOP && ctl->now)
-        log_bad_start("--now belongs to the command stop");
+    if (command != COMMAND_STOP && command != COMMAND_RESTART && ctl->now)
+        log_bad_start("--now belongs to the commands stop and restart");
 }
 
 static bool parse_options(int argc, char **argv, struct turnoutctl *ctl)
 {
-    enum { HELP = 256, VERSION, NOW, EMAIL, EMAILS, ROLE, TTL };
+    enum { HELP = 256, VERSION, COMMANDS, NOW, EMAIL, EMAILS, ROLE, TTL };
     static const struct option long_options[] = {{"config", required_argument, NULL, 'c'},
                                                  {"socket", required_argument, NULL, 's'},
                                                  {"json", no_argument, NULL, 'j'},
                                                  {"help", no_argument, NULL, HELP},
                                                  {"version", no_argument, NULL, VERSION},
+                                                 {"print-commands", no_argument, NULL, COMMANDS},
                                                  {"now", no_argument, NULL, NOW},
                                                  {"email", required_argument, NULL, EMAIL},
                                                  {"emails", required_argument, NULL, EMAILS},
@@ -90,6 +112,9 @@ static bool parse_options(int argc, char **argv, struct turnoutctl *ctl)
             break;
         case VERSION:
             printf("turnoutctl %s\n", PACKAGE_VERSION);
+            exit(CTL_DONE);
+        case COMMANDS:
+            print_commands();
             exit(CTL_DONE);
         case NOW:
             ctl->now = true;
@@ -150,7 +175,7 @@ int main(int argc, char **argv)
     }
     if (command == COMMAND_COUNT) {
         if (count > 0)
-            fprintf(stderr, "turnoutctl: unknown command \"%s\"\n\n", words[0]);
+            fprintf(stderr, "turnoutctl: unknown command \"%s\"\n\n", words[command_address(words, count) % count]);
         print_usage(stderr);
         return CTL_USAGE;
     }
@@ -161,6 +186,8 @@ int main(int argc, char **argv)
     check_options(command, &ctl);
     ctl.arguments = words + used;
     ctl.argument_count = count - used;
+    if (command_table[command].where == COMMAND_HERE && command_address(words, count) > 0)
+        log_bad_start("%s is done by turnoutctl itself: leave out the process before it", command_table[command].words);
     if (command_table[command].where == COMMAND_HERE)
         return run_here(command, &ctl);
     char *now = (char[]){"--now"};

@@ -9,7 +9,7 @@
 #include "base/object.h"
 
 /* Exit statuses, as the manual says. */
-enum turnoutctl_status { CTL_DONE = 0, CTL_REFUSED = 1, CTL_USAGE = 2, CTL_UNREACHABLE = 3 };
+enum turnoutctl_status { CTL_DONE = 0, CTL_REFUSED = 1, CTL_USAGE = 2, CTL_UNREACHABLE = 3, CTL_PARTIAL = 4 };
 
 /* The command line, taken apart. Texts are the process's arguments. */
 struct turnoutctl {

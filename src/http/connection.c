@@ -34,41 +34,70 @@ static const char *state_name(enum connection_state state)
     return names[state];
 }
 
+/* How long the state may last by the configuration; NEVER: as long as it takes. */
+static int64_t time_limit(const struct http_connection *connection)
+{
+    const struct configuration *configuration = connection->server->options.configuration;
+    switch (connection->state) {
+    case CONNECTION_IDLE:
+        return connection->served ? configuration->idle_timeout : configuration->header_timeout;
+    case CONNECTION_HEADERS:
+        return configuration->header_timeout;
+    case CONNECTION_BODY:
+        return configuration->body_timeout;
+    case CONNECTION_WRITING:
+        return configuration->write_timeout;
+    case CONNECTION_LINGERING:
+        return LINGER_TIME;
+    case CONNECTION_HANDLING:
+    case CONNECTION_CLOSED:
+        break;
+    }
+    return NEVER;
+}
+
 /* Each state brings its deadline; the timer follows in settle(). */
 void connection_enter(struct http_connection *connection, enum connection_state state)
 {
-    const struct configuration *configuration = connection->server->options.configuration;
     log_debug("connection", log_int("descriptor", connection->descriptor),
               log_text("from", state_name(connection->state)), log_text("to", state_name(state)));
     relief_note_state(connection, state);
     connection->state = state;
-    switch (state) {
-    case CONNECTION_IDLE:
-        connection->idle_at = connection->served ? clock_monotonic() : connection->accepted_at;
-        connection->deadline =
-            connection->idle_at + (connection->served ? configuration->idle_timeout : configuration->header_timeout);
-        break;
-    case CONNECTION_HEADERS:
-        connection->started_at = clock_monotonic();
-        /* a first request has been due since the accept: that deadline stands */
-        if (connection->served)
-            connection->deadline = connection->started_at + configuration->header_timeout;
-        break;
-    case CONNECTION_BODY:
-        connection->deadline = clock_monotonic() + configuration->body_timeout;
-        break;
-    case CONNECTION_WRITING:
-        connection->writing_at = clock_monotonic();
-        connection->deadline = connection->writing_at + configuration->write_timeout;
-        break;
-    case CONNECTION_LINGERING:
-        connection->deadline = clock_monotonic() + LINGER_TIME;
-        break;
-    case CONNECTION_HANDLING:
-    case CONNECTION_CLOSED:
-        connection->deadline = NEVER;
-        break;
-    }
+    connection->time_limit = time_limit(connection);
+    connection->deadline = NEVER;
+    if (connection->time_limit == NEVER)
+        return;
+    int64_t since = clock_monotonic();
+    if (state == CONNECTION_HEADERS)
+        connection->started_at = since;
+    if (state == CONNECTION_WRITING)
+        connection->writing_at = since;
+    /* a first request has been due since the accept: that deadline stands */
+    if (!connection->served && (state == CONNECTION_IDLE || state == CONNECTION_HEADERS))
+        since = connection->accepted_at;
+    if (state == CONNECTION_IDLE)
+        connection->idle_at = since;
+    connection->deadline = since + connection->time_limit;
+}
+
+/* An earlier timer is left as it is and finds out when it fires, so that a busy connection never touches the heap. */
+static void arm_timer(struct http_connection *connection)
+{
+    if (connection->deadline >= connection->timer_until)
+        return;
+    struct timeval delay = clock_timeval(connection->deadline - clock_monotonic());
+    event_add(&connection->timer, &delay);
+    connection->timer_until = connection->deadline;
+}
+
+void connection_retime(struct http_connection *connection)
+{
+    int64_t limit = time_limit(connection);
+    if (limit == connection->time_limit)
+        return;
+    connection->deadline += limit - connection->time_limit;
+    connection->time_limit = limit;
+    arm_timer(connection);
 }
 
 /* ---- the end of a request, and of the connection ---- */
@@ -289,8 +318,7 @@ static void settle_input(struct http_connection *connection)
 }
 
 /* What every callback leaves in order: the input, whether reading goes on, and a timer that is not later than the
- * deadline. An earlier timer is left as it is and finds out when it fires, so that a busy connection never touches the
- * heap. */
+ * deadline. */
 static void settle(struct http_connection *connection)
 {
     settle_input(connection);
@@ -310,11 +338,7 @@ static void settle(struct http_connection *connection)
     /* after the event_add: libevent 2.1 takes no event that is active already */
     if (connection->resume)
         event_active(&connection->read_event, EV_READ, 0);
-    if (connection->deadline < connection->timer_until) {
-        struct timeval delay = clock_timeval(connection->deadline - clock_monotonic());
-        event_add(&connection->timer, &delay);
-        connection->timer_until = connection->deadline;
-    }
+    arm_timer(connection);
     relief_note_memory(connection); /* may close it */
 }
 

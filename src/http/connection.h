@@ -54,6 +54,7 @@ struct http_connection {
     int64_t started_at;  /* first byte of the request */
     int64_t writing_at;  /* the answer was ready */
     int64_t deadline;    /* clock_monotonic */
+    int64_t time_limit;  /* the time-out of the configuration that the deadline comes from */
     int64_t timer_until; /* when the timer will fire; NEVER: it is not added. Later than `deadline` only within a
                             callback */
     size_t linger_left;  /* bytes that are still dropped before it ends anyway */
@@ -88,6 +89,8 @@ void connection_send(struct http_connection *connection, const char *head, size_
 void connection_flush(struct http_connection *connection);
 /* The only place that changes the state. */
 void connection_enter(struct http_connection *connection, enum connection_state state);
+/* Moves the deadline after the configuration's time-outs have changed. */
+void connection_retime(struct http_connection *connection);
 /* Frees what `dying` holds, keeping some for reuse; server.c, once a loop turn. */
 void connection_reap(struct http_server *server);
 void connection_free_spare(struct http_server *server);

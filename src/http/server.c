@@ -64,23 +64,33 @@ static int64_t connections_allowed(void)
     return descriptors > 2 * DESCRIPTORS_KEPT ? descriptors - DESCRIPTORS_KEPT : (descriptors + 1) / 2;
 }
 
+static void take_limits(struct http_server *server)
+{
+    const struct configuration *configuration = server->options.configuration;
+    struct guard_limits *limits = &server->limits;
+    limits->block_size = (size_t)configuration->header_size;
+    limits->line_size = (size_t)configuration->request_line_size;
+    if (limits->line_size > limits->block_size - 4)
+        limits->line_size = limits->block_size - 4;
+    limits->header_count = (size_t)configuration->header_count;
+    if (limits->header_count <= server->header_room)
+        return;
+    free(server->headers);
+    server->headers = calloc(limits->header_count, sizeof *server->headers);
+    INVARIANT(server->headers != NULL);
+    server->header_room = limits->header_count;
+}
+
 struct http_server *http_server_create(const struct http_server_options *options)
 {
     struct http_server *server = calloc(1, sizeof *server);
     INVARIANT(server != NULL);
-    const struct configuration *configuration = options->configuration;
     server->magic = SERVER_MAGIC;
     server->options = *options;
-    server->limits.block_size = (size_t)configuration->header_size;
-    server->limits.line_size = (size_t)configuration->request_line_size;
-    if (server->limits.line_size > server->limits.block_size - 4)
-        server->limits.line_size = server->limits.block_size - 4;
-    server->limits.header_count = (size_t)configuration->header_count;
+    take_limits(server);
     server->connections_max = connections_allowed();
     TAILQ_INIT(&server->idle);
     TAILQ_INIT(&server->slow);
-    server->headers = calloc(server->limits.header_count, sizeof *server->headers);
-    INVARIANT(server->headers != NULL);
     server->router = router_create(options->routes);
     buffer_reserve(&server->scratch, READ_SIZE);
     server->reaper = evtimer_new(options->base, on_reap, server);
@@ -277,7 +287,7 @@ static void on_accept_retry(evutil_socket_t descriptor, short what, void *argume
     struct http_server *server = server_of(argument);
     server->exhausted = false;
     if (server->draining) {
-        http_server_drain(server);
+        http_server_drain(server, server->leave_queue);
     } else if (may_accept(server)) {
         start_accepting(server);
     } else {
@@ -320,20 +330,30 @@ static void on_reap(evutil_socket_t descriptor, short what, void *argument)
     }
 }
 
+void http_server_reload(struct http_server *server)
+{
+    OBJECT_CHECK(server, SERVER_MAGIC);
+    take_limits(server);
+    struct http_connection *connection;
+    LIST_FOREACH (connection, &server->open, entry)
+        connection_retime(connection);
+}
+
 /* ---- the end ---- */
 
-void http_server_drain(struct http_server *server)
+void http_server_drain(struct http_server *server, bool leave_queue)
 {
     OBJECT_CHECK(server, SERVER_MAGIC);
     stop_accepting(server);
     server->draining = true;
+    server->leave_queue = leave_queue || server->options.listeners_stay;
     for (size_t i = 0; i < server->options.listener_count; i++) {
         struct http_listener *listener = &server->listeners[i];
         if (listener->descriptor < 0)
             continue;
         /* max_connections does not hold here: who is in the queue has been accepted by the kernel, and would be reset
          */
-        enum accept_result result = ACCEPT_MORE;
+        enum accept_result result = server->leave_queue ? ACCEPT_NONE : ACCEPT_MORE;
         for (int count = 0; count < DRAIN_ACCEPTS_MAX && result == ACCEPT_MORE; count++)
             result = accept_one(server, listener->descriptor);
         if (result == ACCEPT_EXHAUSTED) {

@@ -53,6 +53,7 @@ struct http_server_options {
         *listeners; /* non-blocking listening sockets, inherited; not closed by the server before http_server_drain */
     size_t listener_count;
     const struct http_observer *observer; /* NULL: nobody counts; boot lifetime */
+    bool listeners_stay; /* others have them open and go on: a drain leaves them who waits in their queues */
     /* Called when the last connection has gone after http_server_drain. */
     void (*drained)(void *context);
     void *context;
@@ -72,9 +73,12 @@ struct http_server *http_server_create(const struct http_server_options *options
 /* Walks the connections to add up their memory: for reports, not for each request. */
 void http_server_statistics(const struct http_server *server, struct http_statistics *statistics);
 
-/* Accepts until nothing waits, closes the listeners, answers what comes on kept connections once more with
- * Connection: close; `drained` is called when none is left. */
-void http_server_drain(struct http_server *server);
+/* Takes over the limits and time-outs of the configuration, which has changed. Deadlines that run move with them. */
+void http_server_reload(struct http_server *server);
+
+/* Accepts until nothing waits (not where the listeners stay, or `leave_queue`), closes the listeners, answers what
+ * comes on kept connections once more with Connection: close; `drained` is called when none is left. */
+void http_server_drain(struct http_server *server, bool leave_queue);
 /* Ends every connection now. Requests that handlers still work on are answered to nobody. */
 void http_server_close_all(struct http_server *server);
 /* For tests and the end of the process: also drops requests that have not been answered, so no handler may be left that

@@ -52,11 +52,13 @@ struct http_server {
     struct event *accept_retry; /* after that, or when the server is full */
     int64_t complained_at;      /* about that, in the log */
     bool draining;
-    bool drained; /* options.drained has been called */
+    bool leave_queue; /* of the listeners, in a drain */
+    bool drained;     /* options.drained has been called */
 
     /* The read buffer lent to whichever connection reads just now; its memory is NULL meanwhile. */
     struct buffer scratch;
-    struct guard_header *headers; /* of the block that is being looked at; room for limits.header_count */
+    struct guard_header *headers; /* of the block that is being looked at */
+    size_t header_room;           /* never shrinks: a block that has been scanned by an earlier limit has to fit */
 
     struct arena *spare_arenas[SPARE_ARENAS_MAX];
     size_t spare_arena_count;

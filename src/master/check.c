@@ -1,5 +1,7 @@
 /* check: what only a look at the system can say about a configuration. Runs in a short-lived child of the master before
  * it starts anything, and for --check-config: OpenSSL and libpq must not start in the master. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -48,11 +50,32 @@ static bool check_listen(const char *option, const char *addresses, char *error,
     return false;
 }
 
+/* Without making the file: who checks may be somebody else than the daemon. */
+static bool check_log(const char *path, char *error, size_t error_size)
+{
+    if (path == NULL)
+        return true;
+    int descriptor = open(path, O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (descriptor >= 0) {
+        close(descriptor);
+        return true;
+    }
+    int failed = errno;
+    const char *slash = strrchr(path, '/');
+    char folder[4096];
+    snprintf(folder, sizeof folder, "%.*s", slash == NULL ? 1 : (int)(slash - path) + 1, slash == NULL ? "." : path);
+    if (failed == ENOENT && access(folder, W_OK | X_OK) == 0)
+        return true;
+    snprintf(error, error_size, "log_file: %s: %s", path, strerror(failed == ENOENT ? errno : failed));
+    return false;
+}
+
 bool master_check(const struct configuration *configuration, char *error, size_t error_size)
 {
     char why[384];
     int version;
-    if (!check_listen("listen", configuration->listen, error, error_size) ||
+    if (!check_log(configuration->log_file, error, error_size) ||
+        !check_listen("listen", configuration->listen, error, error_size) ||
         !check_listen("internal_listen", configuration->internal_listen, error, error_size) ||
         !check_dsn("database", configuration->database, error, error_size) ||
         !check_dsn("database_owner", configuration->database_owner, error, error_size) ||

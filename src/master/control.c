@@ -15,20 +15,32 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/option.h"
 #include "base/text.h"
-#include "config.h"
 #include "ctl/command.h"
 #include "ctl/protocol.h"
+#include "master/control_show.h"
 #include "master/listener.h"
 #include "master/process.h"
+#include "master/reload.h"
 
 #define CONTROL_MAGIC 0x4354524cU
 #define CLIENTS_MAX 32
 /* Microseconds. */
 #define CLIENT_TIME INT64_C(10000000)
 #define REPORT_TIME INT64_C(1000000)
+/* How long the successor of a process that has ended may take to serve, before who asked for it is told. */
+#define SUCCESSOR_TIME INT64_C(10000000)
 
-/* A connection. reading → (waiting for reports) → writing → closed, or held until the end after "stop". */
+/* What a client waits for before its answer can be made. */
+enum client_wait {
+    WAIT_NOTHING,
+    WAIT_REPORTS,   /* the pongs of a ping, for REPORT_TIME at most */
+    WAIT_RELOAD,    /* the end of a reload, which has limits of its own */
+    WAIT_SUCCESSOR, /* another process in the place of one that was told to end */
+};
+
+/* A connection. reading → (waiting) → writing → closed, or held until the end after "stop". */
 struct client {
     OBJECT_HEADER;
     LIST_ENTRY(client) link;
@@ -38,10 +50,13 @@ struct client {
     struct event *timer;
     struct buffer in;
     struct buffer out;
-    bool waiting;
+    enum client_wait wait;
     bool held;
     enum command command;
-    int64_t report_number; /* of the ping whose answers it waits for */
+    struct process_target target;
+    int64_t number;   /* of the ping or the reload that it waits for */
+    int64_t asked_at; /* monotonic */
+    pid_t pid;        /* that is being replaced */
 };
 
 static struct {
@@ -51,7 +66,6 @@ static struct {
     struct event *acceptable;
     LIST_HEAD(, client) clients;
     int client_count;
-    int64_t started_at;
 } control = {.listener = -1};
 
 static void client_close(struct client *client)
@@ -92,134 +106,6 @@ static void reply(struct client *client, struct protocol_reply *answer)
     client_write(client);
 }
 
-static void add_process(void *context, const struct process *process)
-{
-    struct protocol_reply *answer = context;
-    char started[28];
-    clock_rfc3339(process->started_at, started);
-    protocol_reply_int(answer, process->pid);
-    protocol_reply_text(answer, process_role_name(process->role));
-    protocol_reply_int(answer, process->slot);
-    protocol_reply_text(answer, process_state_name(process->state));
-    protocol_reply_text(answer, process->pid == 0 ? NULL : started);
-    protocol_reply_int(answer, process->restarts);
-    protocol_reply_int(answer, process->pid == 0 ? 0 : clock_monotonic() - process->last_pong);
-    protocol_reply_int(answer, process->report.loop_lag);
-}
-
-static void show_processes(struct protocol_reply *answer)
-{
-    static const char *const columns[] = {"pid",      "role",         "slot",        "state", "started_at",
-                                          "restarts", "last_pong_us", "loop_lag_us", NULL};
-    char started[28];
-    protocol_reply_begin(answer, columns);
-    clock_rfc3339(control.started_at, started);
-    protocol_reply_int(answer, getpid());
-    protocol_reply_text(answer, "master");
-    protocol_reply_int(answer, 0);
-    protocol_reply_text(answer, "ready");
-    protocol_reply_text(answer, started);
-    protocol_reply_int(answer, 0);
-    protocol_reply_int(answer, 0);
-    protocol_reply_int(answer, 0);
-    process_each(add_process, answer);
-}
-
-static void add_option(void *context, const char *name, const char *value, const char *preset, const char *origin)
-{
-    struct protocol_reply *answer = context;
-    protocol_reply_text(answer, name);
-    protocol_reply_text(answer, value);
-    protocol_reply_text(answer, preset);
-    protocol_reply_text(answer, origin);
-}
-
-static void show_config(struct protocol_reply *answer)
-{
-    static const char *const columns[] = {"name", "value", "default", "origin", NULL};
-    protocol_reply_begin(answer, columns);
-    configuration_each(control.options.configuration, add_option, answer);
-}
-
-static void add_pools(void *context, const struct process *process)
-{
-    struct protocol_reply *answer = context;
-    for (int64_t i = 0; i < process->report.pool_count; i++) {
-        const struct child_pool_report *pool = &process->report.pools[i];
-        protocol_reply_text(answer, process_role_name(process->role));
-        protocol_reply_int(answer, process->slot);
-        protocol_reply_int(answer, process->pid);
-        protocol_reply_text(answer, pool->name);
-        protocol_reply_int(answer, pool->open);
-        protocol_reply_int(answer, pool->idle);
-        protocol_reply_int(answer, pool->max);
-        protocol_reply_int(answer, pool->in_flight);
-        protocol_reply_int(answer, pool->waiting);
-        protocol_reply_int(answer, pool->connects);
-        protocol_reply_int(answer, pool->lost);
-        protocol_reply_int(answer, pool->timeouts);
-        protocol_reply_text(answer, pool->reachable ? "yes" : "no");
-    }
-}
-
-static void show_pools(struct protocol_reply *answer)
-{
-    static const char *const columns[] = {"role",      "slot",    "pid",      "pool", "open",     "idle",      "max",
-                                          "in_flight", "waiting", "connects", "lost", "timeouts", "reachable", NULL};
-    protocol_reply_begin(answer, columns);
-    process_each(add_pools, answer);
-}
-
-static void add_connections(void *context, const struct process *process)
-{
-    struct protocol_reply *answer = context;
-    if (process->role != PROCESS_WORKER)
-        return;
-    protocol_reply_int(answer, process->slot);
-    protocol_reply_int(answer, process->pid);
-    protocol_reply_int(answer, process->report.connections);
-    protocol_reply_int(answer, process->report.accepted);
-    protocol_reply_int(answer, process->report.in_flight);
-    protocol_reply_int(answer, process->report.requests);
-}
-
-static void show_connections(struct protocol_reply *answer)
-{
-    static const char *const columns[] = {"worker", "pid", "open", "accepted", "in_flight", "requests", NULL};
-    protocol_reply_begin(answer, columns);
-    process_each(add_connections, answer);
-}
-
-static void add_memory(void *context, const struct process *process)
-{
-    struct protocol_reply *answer = context;
-    protocol_reply_text(answer, process_role_name(process->role));
-    protocol_reply_int(answer, process->slot);
-    protocol_reply_int(answer, process->pid);
-    protocol_reply_int(answer, process->report.memory_allocated);
-    protocol_reply_int(answer, process->report.memory_resident);
-    protocol_reply_int(answer, process->report.memory_http);
-}
-
-static void show_memory(struct protocol_reply *answer)
-{
-    static const char *const columns[] = {"role", "slot", "pid", "allocated", "resident", "http", NULL};
-    protocol_reply_begin(answer, columns);
-    process_each(add_memory, answer);
-}
-
-static void show_version(struct protocol_reply *answer)
-{
-    static const char *const columns[] = {"program", "version", "pid", "started_at", NULL};
-    char started[28];
-    clock_rfc3339(control.started_at, started);
-    protocol_reply_begin(answer, columns);
-    protocol_reply_text(answer, PACKAGE_NAME "d");
-    protocol_reply_text(answer, PACKAGE_VERSION);
-    protocol_reply_int(answer, getpid());
-    protocol_reply_text(answer, started);
-}
-
 static void set_workers(const char *argument, struct protocol_reply *answer)
 {
     const struct configuration *configuration = control.options.configuration;
@@ -243,9 +129,10 @@ static void set_workers(const char *argument, struct protocol_reply *answer)
     protocol_reply_say(answer, 0, "workers: %" PRId64 " from now on, instead of %" PRId64, wanted,
                        process_workers_wanted());
     process_set_workers(wanted);
+    INVARIANT(configuration_change(option_find("workers"), argument, "turnoutctl"));
 }
 
-static void set_log_level(const char *argument, struct protocol_reply *answer)
+static void set_log_level(const char *argument, const struct process_target *target, struct protocol_reply *answer)
 {
     enum log_level level;
     protocol_reply_begin(answer, NULL);
@@ -253,8 +140,11 @@ static void set_log_level(const char *argument, struct protocol_reply *answer)
         protocol_reply_say(answer, 1, "expected debug, info, warning or error");
         return;
     }
-    log_set_level(level);
-    process_log_level(level);
+    process_log_level(level, target);
+    if (target->role < 0) {
+        log_set_level(level);
+        INVARIANT(configuration_change(option_find("log_level"), argument, "turnoutctl"));
+    }
     protocol_reply_say(answer, 0, "log level is %s", log_level_name(level));
 }
 
@@ -269,30 +159,153 @@ static void stop(struct client *client, bool now)
     reply(client, &answer);
 }
 
-/* Commands whose answer stands in the children's reports ask for fresh ones first. */
-static bool needs_reports(enum command command)
-{
-    return command == COMMAND_SHOW_POOLS || command == COMMAND_SHOW_CONNECTIONS || command == COMMAND_SHOW_MEMORY;
-}
-
-static void answer_show(struct client *client)
-{
-    static void (*const show[COMMAND_COUNT])(struct protocol_reply *) = {
-        [COMMAND_SHOW_PROCESSES] = show_processes, [COMMAND_SHOW_CONFIG] = show_config,
-        [COMMAND_SHOW_POOLS] = show_pools,         [COMMAND_SHOW_CONNECTIONS] = show_connections,
-        [COMMAND_SHOW_MEMORY] = show_memory,       [COMMAND_SHOW_VERSION] = show_version};
-    struct protocol_reply answer;
-    client->waiting = false;
-    show[client->command](&answer);
-    reply(client, &answer);
-}
-
 static void refuse(struct client *client, const char *why)
 {
     struct protocol_reply answer;
     protocol_reply_begin(&answer, NULL);
     protocol_reply_say(&answer, 2, "%s", why);
     reply(client, &answer);
+}
+
+static void show(struct client *client)
+{
+    struct protocol_reply answer;
+    client->wait = WAIT_NOTHING;
+    INVARIANT(control_show(client->command, &client->target, client->asked_at, client->number, &answer));
+    reply(client, &answer);
+}
+
+static void wait_for_reports(struct client *client)
+{
+    client->wait = WAIT_REPORTS;
+    client->asked_at = clock_monotonic();
+    client->number = process_ping();
+    struct timeval limit = clock_timeval(REPORT_TIME);
+    evtimer_add(client->timer, &limit);
+}
+
+/* Exit statuses of turnoutctl for each end of a reload; RELOAD_REFUSED is 1 as each refusal is. */
+static void answer_reload(struct client *client, const struct reload_result *result)
+{
+    static const char *const columns[] = {"option", "from", "to", "takes_effect", NULL};
+    static const int statuses[] = {[RELOAD_DONE] = 0, [RELOAD_REFUSED] = 1, [RELOAD_PARTIAL] = 4};
+    struct protocol_reply answer;
+    client->wait = WAIT_NOTHING;
+    protocol_reply_begin(&answer, result->outcome == RELOAD_REFUSED ? NULL : columns);
+    for (const struct reload_change *change = result->changes; change->name != NULL; change++) {
+        protocol_reply_text(&answer, change->name);
+        protocol_reply_text(&answer, change->from);
+        protocol_reply_text(&answer, change->to);
+        protocol_reply_text(&answer, change->restart ? "at the next start" : "now");
+    }
+    bool nothing = result->outcome == RELOAD_DONE && result->changes->name == NULL;
+    protocol_reply_say(&answer, statuses[result->outcome], "%s",
+                       nothing ? "no option has changed; keys and secrets were read again" : result->text);
+    reply(client, &answer);
+}
+
+static void wait_for_reload(struct client *client)
+{
+    client->wait = WAIT_RELOAD;
+    client->number = reload_ask();
+    event_del(client->timer);
+}
+
+/* Has the successor come, or does none come? */
+static void look_for_successor(struct client *client)
+{
+    const struct process *process = process_find(&client->target);
+    bool serves = process != NULL && process->state == PROCESS_READY && process->pid != client->pid;
+    bool failed = process == NULL || process->state == PROCESS_FAILED;
+    if (!serves && !failed)
+        return;
+    struct protocol_reply answer;
+    client->wait = WAIT_NOTHING;
+    protocol_reply_begin(&answer, NULL);
+    if (serves)
+        protocol_reply_say(&answer, 0, "%s %d is process %d now, instead of %d", process_role_name(process->role),
+                           process->slot, (int)process->pid, (int)client->pid);
+    else
+        protocol_reply_say(&answer, 1, "process %d has no successor: see the log", (int)client->pid);
+    reply(client, &answer);
+}
+
+static void restart(struct client *client, bool now)
+{
+    const struct process *process = process_find(&client->target);
+    client->pid = process == NULL ? 0 : process->pid;
+    if (!process_restart(&client->target, now)) {
+        struct protocol_reply answer;
+        protocol_reply_begin(&answer, NULL);
+        protocol_reply_say(&answer, 1, "it is not running, or ends already");
+        reply(client, &answer);
+        return;
+    }
+    log_info("restart asked for", log_int("child", client->pid));
+    client->wait = WAIT_SUCCESSOR;
+    struct timeval limit = clock_timeval(control.options.configuration->shutdown_timeout + SUCCESSOR_TIME);
+    evtimer_add(client->timer, &limit);
+}
+
+/* What stands before the command. false: nobody is meant by it, and the client has been told so. */
+static bool find_target(struct client *client, const struct protocol_request *request)
+{
+    size_t words = command_address(request->words, request->count);
+    const char *wrong = "expected @worker N or @scheduler before the command";
+    int64_t slot = 0;
+    client->target = PROCESS_ALL;
+    if (words == 0)
+        return true;
+    for (int role = 0; role < PROCESS_ROLE_COUNT; role++) {
+        if (strcmp(request->words[0] + 1, process_role_name((enum process_role)role)) != 0)
+            continue;
+        bool numbered = role == PROCESS_WORKER;
+        if (words != (numbered ? 2 : 1) || (numbered && !text_parse_int64(request->words[1], 0, INT32_MAX, &slot)))
+            break;
+        client->target = (struct process_target){.role = role, .slot = (int)slot};
+        if (process_find(&client->target) != NULL)
+            return true;
+        struct protocol_reply answer;
+        protocol_reply_begin(&answer, NULL);
+        protocol_reply_say(&answer, 1, "there is no %s %d; see show processes", request->words[0] + 1, (int)slot);
+        reply(client, &answer);
+        return false;
+    }
+    refuse(client, wrong);
+    return false;
+}
+
+/* Commands that take arguments. false: `client` is not about one of them. */
+static bool run_with_arguments(struct client *client, char *const *words, size_t count)
+{
+    const char *argument = count == 1 ? words[0] : NULL;
+    bool now = argument != NULL && strcmp(argument, "--now") == 0;
+    struct protocol_reply answer;
+    switch (client->command) {
+    case COMMAND_STOP:
+    case COMMAND_RESTART:
+        if (count > 0 && !now)
+            refuse(client, "expected: stop [--now], @worker N restart [--now]");
+        else if (client->command == COMMAND_STOP)
+            stop(client, now);
+        else
+            restart(client, now);
+        return true;
+    case COMMAND_WORKERS:
+    case COMMAND_LOG_LEVEL:
+        if (argument == NULL) {
+            refuse(client, "expected exactly one argument");
+            return true;
+        }
+        if (client->command == COMMAND_WORKERS)
+            set_workers(argument, &answer);
+        else
+            set_log_level(argument, &client->target, &answer);
+        reply(client, &answer);
+        return true;
+    default:
+        return false;
+    }
 }
 
 static void run(struct client *client, const struct protocol_request *request)
@@ -303,43 +316,23 @@ static void run(struct client *client, const struct protocol_request *request)
         refuse(client, "unknown command");
         return;
     }
-    size_t left = request->count - used;
-    const char *argument = left == 1 ? request->words[used] : NULL;
-    struct protocol_reply answer;
-    switch (client->command) {
-    case COMMAND_STOP:
-        if (left == 0 || (argument != NULL && strcmp(argument, "--now") == 0))
-            stop(client, left == 1);
-        else
-            refuse(client, "expected: stop [--now]");
+    if (!find_target(client, request))
         return;
-    case COMMAND_WORKERS:
-    case COMMAND_LOG_LEVEL:
-        if (argument == NULL) {
-            refuse(client, "expected exactly one argument");
-            return;
-        }
-        if (client->command == COMMAND_WORKERS)
-            set_workers(argument, &answer);
-        else
-            set_log_level(argument, &answer);
-        reply(client, &answer);
+    enum command_whom whom = command_table[client->command].whom;
+    if (whom == COMMAND_ALL && client->target.role >= 0)
+        refuse(client, "the command is about the whole daemon: leave out the process before it");
+    else if (whom == COMMAND_ONE && client->target.role < 0)
+        refuse(client, "the command is about one process: put @worker N or @scheduler before it");
+    else if (run_with_arguments(client, request->words + used, request->count - used))
         return;
-    default:
-        break;
-    }
-    if (left != 0) {
+    else if (request->count > used)
         refuse(client, "expected no argument");
-        return;
-    }
-    if (needs_reports(client->command)) {
-        client->waiting = true;
-        client->report_number = process_ping();
-        struct timeval limit = clock_timeval(REPORT_TIME);
-        evtimer_add(client->timer, &limit);
-        return;
-    }
-    answer_show(client);
+    else if (client->command == COMMAND_RELOAD)
+        wait_for_reload(client);
+    else if (control_show_needs_reports(client->command))
+        wait_for_reports(client);
+    else
+        show(client);
 }
 
 static void on_readable(evutil_socket_t descriptor, short events, void *context)
@@ -386,10 +379,17 @@ static void on_timer(evutil_socket_t descriptor, short events, void *context)
     (void)descriptor;
     (void)events;
     OBJECT_CHECK(client, CONTROL_MAGIC);
-    if (client->waiting)
-        answer_show(client); /* who has not reported is shown as it was last known */
-    else
+    if (client->wait == WAIT_REPORTS) {
+        show(client); /* who has not reported is shown as it was last known */
+    } else if (client->wait == WAIT_SUCCESSOR) {
+        struct protocol_reply answer;
+        client->wait = WAIT_NOTHING;
+        protocol_reply_begin(&answer, NULL);
+        protocol_reply_say(&answer, 1, "process %d has not been replaced yet; see show processes", (int)client->pid);
+        reply(client, &answer);
+    } else {
         client_close(client);
+    }
 }
 
 static bool may_speak(int descriptor)
@@ -443,8 +443,13 @@ void control_changed(void)
     struct client *next;
     for (struct client *client = LIST_FIRST(&control.clients); client != NULL; client = next) {
         next = LIST_NEXT(client, link);
-        if (client->waiting && process_answered(client->report_number))
-            answer_show(client);
+        const struct reload_result *result = client->wait == WAIT_RELOAD ? reload_result(client->number) : NULL;
+        if (result != NULL)
+            answer_reload(client, result);
+        else if (client->wait == WAIT_REPORTS && process_answered(client->number, &client->target))
+            show(client);
+        else if (client->wait == WAIT_SUCCESSOR)
+            look_for_successor(client);
     }
 }
 
@@ -452,7 +457,7 @@ bool control_open(const struct control_options *options, char *error, size_t err
 {
     const char *path = options->configuration->control_socket;
     control.options = *options;
-    control.started_at = clock_realtime();
+    control_show_create(options->configuration);
     LIST_INIT(&control.clients);
     control.listener = listener_open_unix(path, 0660, error, error_size);
     if (control.listener < 0)

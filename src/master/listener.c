@@ -1,6 +1,7 @@
 /* listener: opens the listening sockets. Master, before the first fork; non-blocking, shared by all workers. */
 #include "master/listener.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/filter.h>
 #include <netdb.h>
@@ -239,6 +240,41 @@ bool listeners_open(struct listeners *listeners, const char *addresses, unsigned
     return found == 0;
 }
 
+static void describe(int descriptor, char *text, size_t size)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+        struct sockaddr_un path;
+    } name = {.any = {.sa_family = AF_UNSPEC}};
+    socklen_t length = sizeof name;
+    char host[INET6_ADDRSTRLEN] = "";
+    if (getsockname(descriptor, &name.any, &length) != 0)
+        snprintf(text, size, "descriptor %d", descriptor);
+    else if (name.any.sa_family == AF_INET)
+        snprintf(text, size, "%s:%u", inet_ntop(AF_INET, &name.v4.sin_addr, host, sizeof host),
+                 ntohs(name.v4.sin_port));
+    else if (name.any.sa_family == AF_INET6)
+        snprintf(text, size, "[%s]:%u", inet_ntop(AF_INET6, &name.v6.sin6_addr, host, sizeof host),
+                 ntohs(name.v6.sin6_port));
+    else
+        snprintf(text, size, UNIX_PREFIX "%.*s", (int)sizeof name.path.sun_path, name.path.sun_path);
+}
+
+void listeners_describe(const struct listeners *listeners, char *text, size_t size)
+{
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < listeners->count; i++) {
+        char one[160];
+        describe(listeners->descriptors[i], one, sizeof one);
+        used += (size_t)snprintf(text + used, size - used, "%s%s", i == 0 ? "" : ", ", one);
+        if (used >= size)
+            return;
+    }
+}
+
 void listeners_refuse_handshakes(const struct listeners *listeners)
 {
     /* From the TCP header on: drops what has SYN and not ACK. The end of a handshake that has begun passes. */
@@ -249,7 +285,7 @@ void listeners_refuse_handshakes(const struct listeners *listeners)
         BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
     };
     struct sock_fprog program = {.len = sizeof code / sizeof code[0], .filter = code};
-    for (size_t i = 0; i < listeners->count; i++) {
+    for (size_t i = 0; i < listeners->count && !listeners->handed_over; i++) {
         if (listeners->paths[i][0] == '\0')
             setsockopt(listeners->descriptors[i], SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
     }

@@ -1,6 +1,9 @@
 noinst_LIBRARIES += libmaster.a
-libmaster_a_SOURCES = src/master/check.c src/master/control.c src/master/control.h src/master/listener.c \
-  src/master/listener.h src/master/master.c src/master/master.h src/master/process.c src/master/process.h src/master/tally.c src/master/tally.h
+libmaster_a_SOURCES = src/master/check.c src/master/control.c src/master/control.h src/master/control_show.c \
+  src/master/control_show.h src/master/handover.c src/master/handover.h src/master/listener.c src/master/listener.h \
+  src/master/master.c src/master/master.h src/master/process.c src/master/process.h src/master/process_table.h \
+  src/master/process_talk.c src/master/reload.c src/master/reload.h src/master/service.c src/master/service.h \
+  src/master/tally.c src/master/tally.h
 EXTRA_DIST += src/master/README.md
 
 sbin_PROGRAMS += turnoutd

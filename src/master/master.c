@@ -19,8 +19,11 @@
 #include "base/title.h"
 #include "config.h"
 #include "master/control.h"
+#include "master/handover.h"
 #include "master/listener.h"
 #include "master/process.h"
+#include "master/reload.h"
+#include "master/service.h"
 #include "master/tally.h"
 #include "pg/migrate.h"
 #include "scheduler/scheduler.h"
@@ -72,8 +75,8 @@ static void close_all_but(int *keep, size_t count)
 
 static void enter_child(enum process_role role, const struct child_start *start)
 {
-    int keep[4 + 2 * LISTENERS_MAX] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, start->channel};
-    size_t count = 4;
+    int keep[5 + 2 * LISTENERS_MAX] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, log_descriptor(), start->channel};
+    size_t count = 5;
     if (role == PROCESS_WORKER) {
         for (size_t i = 0; i < master.listeners.count; i++)
             keep[count++] = master.listeners.descriptors[i];
@@ -92,14 +95,22 @@ static void enter_child(enum process_role role, const struct child_start *start)
     log_set_process(name, role == PROCESS_WORKER ? start->slot : -1);
 }
 
+static void enter_check(int complaint)
+{
+    int keep[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, log_descriptor(), complaint};
+    close_all_but(keep, sizeof keep / sizeof keep[0]);
+}
+
 static int run_worker(const struct child_start *start)
 {
     struct worker_options options = {.start = start,
                                      .configuration = master.configuration,
                                      .listeners = master.listeners.descriptors,
                                      .listener_count = master.listeners.count,
+                                     .listeners_stay = master.listeners.handed_over,
                                      .internal = master.internal.descriptors,
                                      .internal_count = master.internal.count,
+                                     .internal_stay = master.internal.handed_over,
                                      .schema_expected = master.schema_expected};
     return worker_main(&options);
 }
@@ -127,8 +138,12 @@ static void stop(void *context, bool now)
         master.stopping = true;
         listeners_refuse_handshakes(&master.listeners);
         listeners_refuse_handshakes(&master.internal);
-        master.tell_at = clock + HANDSHAKE_TIME;
+        /* who comes to a socket that was handed over is the next daemon's */
+        bool all_handed_over = master.listeners.handed_over && master.internal.handed_over;
+        master.tell_at = clock + (all_handed_over ? 0 : HANDSHAKE_TIME);
         master.kill_at = master.tell_at + master.configuration->shutdown_timeout + STOP_GRACE;
+        service_stopping(master.kill_at + STOP_GRACE - clock);
+        reload_abandon();
     } else if (!now && master.kill_at <= clock + STOP_NOW_GRACE) {
         return;
     } else {
@@ -139,6 +154,20 @@ static void stop(void *context, bool now)
         tell(true);
         master.kill_at = clock + STOP_NOW_GRACE;
     }
+}
+
+/* Who rotates logs has moved the file away. */
+static void reopen_log(void)
+{
+    if (!log_reopen()) {
+        log_error("the log cannot be opened again; it stays where it is",
+                  log_text("file", master.configuration->log_file), log_text("error", strerror(errno)));
+        return;
+    }
+    process_reopen_log();
+    log_info(
+        "log opened again",
+        log_text("file", master.configuration->log_file == NULL ? "standard error" : master.configuration->log_file));
 }
 
 static void on_signal(evutil_socket_t descriptor, short events, void *context)
@@ -152,6 +181,10 @@ static void on_signal(evutil_socket_t descriptor, short events, void *context)
             stop(NULL, false);
         else if (info.ssi_signo == SIGQUIT)
             stop(NULL, true);
+        else if (info.ssi_signo == SIGHUP)
+            (void)reload_ask();
+        else if (info.ssi_signo == SIGUSR1)
+            reopen_log();
     }
 }
 
@@ -168,10 +201,22 @@ static void on_change(void *context)
     control_changed();
 }
 
+static void on_reaped(void *context, pid_t pid, int status)
+{
+    (void)context;
+    reload_reaped(pid, status);
+}
+
+static int64_t earlier(int64_t one, int64_t other)
+{
+    return one < other ? one : other;
+}
+
 /* Wakes the loop when something is due. */
 static void arm_timer(void)
 {
     int64_t due = !master.stopping ? process_next_due() : master.told ? master.kill_at : master.tell_at;
+    due = earlier(due, earlier(reload_next_due(), service_next_due()));
     int64_t wait = due - clock_monotonic();
     struct timeval delay = clock_timeval(wait < 1000 ? 1000 : wait);
     evtimer_add(master.timer, &delay);
@@ -211,10 +256,14 @@ static void open_everything(const struct configuration *configuration)
     char error[512];
     if (!pg_schema_expected(configuration->sql_directory, &master.schema_expected, error, sizeof error))
         log_bad_start("sql_directory: %s", error);
+    if (!handover_take(&master.listeners, &master.internal, error, sizeof error))
+        log_bad_start("LISTEN_FDS: %s", error);
     unsigned mode = (unsigned)configuration->listen_mode;
-    if (!listeners_open(&master.listeners, configuration->listen, mode, error, sizeof error))
+    if (!master.listeners.handed_over &&
+        !listeners_open(&master.listeners, configuration->listen, mode, error, sizeof error))
         log_bad_start("listen: %s", error);
-    if (!listeners_open(&master.internal, configuration->internal_listen, mode, error, sizeof error)) {
+    if (!master.internal.handed_over &&
+        !listeners_open(&master.internal, configuration->internal_listen, mode, error, sizeof error)) {
         listeners_close(&master.listeners);
         log_bad_start("internal_listen: %s", error);
     }
@@ -235,6 +284,34 @@ static int end(int status)
     return status;
 }
 
+static void create_table(const struct configuration *configuration)
+{
+    struct process_options options = {.base = master.base,
+                                      .configuration = configuration,
+                                      .main_of = {[PROCESS_WORKER] = run_worker, [PROCESS_SCHEDULER] = run_scheduler},
+                                      .enter = enter_child,
+                                      .changed = on_change,
+                                      .reaped = on_reaped,
+                                      .ping_interval_max = service_pong_interval()};
+    process_table_create(&options);
+    reload_create(
+        &(const struct reload_options){.configuration = configuration, .enter = enter_check, .ended = control_changed});
+}
+
+static void tell_start(const struct configuration *configuration)
+{
+    char http[512];
+    char internal[512];
+    listeners_describe(&master.listeners, http, sizeof http);
+    listeners_describe(&master.internal, internal, sizeof internal);
+    log_info("started", log_text("version", PACKAGE_VERSION), log_text("listen", http),
+             log_text("internal_listen", internal), log_int("workers", configuration->workers),
+             log_text("handed_over", master.listeners.handed_over && master.internal.handed_over ? "http, internal"
+                                     : master.listeners.handed_over                              ? "http"
+                                     : master.internal.handed_over                               ? "internal"
+                                                                                                 : NULL));
+}
+
 int master_run(const struct configuration *configuration)
 {
     master.configuration = configuration;
@@ -252,14 +329,8 @@ int master_run(const struct configuration *configuration)
     statistics_set(STATISTICS_RELOAD_SUCCEEDED, LABEL_NONE_ONE, LABEL_NONE_ONE, 1);
     open_everything(configuration);
     take_signals();
-    struct process_options options = {.base = master.base,
-                                      .configuration = configuration,
-                                      .main_of = {[PROCESS_WORKER] = run_worker, [PROCESS_SCHEDULER] = run_scheduler},
-                                      .enter = enter_child,
-                                      .changed = on_change};
-    process_table_create(&options);
-    log_info("started", log_text("version", PACKAGE_VERSION), log_text("listen", configuration->listen),
-             log_text("internal_listen", configuration->internal_listen), log_int("workers", configuration->workers));
+    create_table(configuration);
+    tell_start(configuration);
 
     for (;;) {
         int status = process_supervise();
@@ -277,6 +348,8 @@ int master_run(const struct configuration *configuration)
             master.killed = true;
             master.kill_at += STOP_GRACE;
         }
+        reload_supervise();
+        service_supervise();
         arm_timer();
         INVARIANT(event_base_loop(master.base, EVLOOP_ONCE) == 0);
     }

@@ -13,12 +13,10 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "master/process_table.h"
 #include "master/tally.h"
 #include "shm/usage.h"
 
-#define PROCESS_MAGIC 0x50524f43U
-#define WORKERS_MAX 256
-#define ROWS_MAX (WORKERS_MAX + PROCESS_ROLE_COUNT)
 /* A child that dies before it serves: 100 ms, doubled with each death in a row, at most 30 s. */
 #define BACKOFF_FIRST INT64_C(100000)
 #define BACKOFF_MOST INT64_C(30000000)
@@ -26,19 +24,8 @@
  * the first time it starts again at once, then it backs off like one that never served. */
 #define CRASH_SOON INT64_C(1000000)
 
-static struct {
-    struct process_options options;
-    struct process rows[ROWS_MAX];
-    int64_t workers_wanted;
-    int64_t share_told;
-    int64_t share_ping; /* a pong of at least this number knows share_told */
-    int64_t ping_number;
-    int64_t ping_due;
-    int64_t ready_told;
-    bool stopping;
-    bool bad_start;
-    bool ever_ready;
-} table;
+struct process_table process_table;
+#define table process_table
 
 static const char *const role_names[] = {"worker", "scheduler"};
 static const char *const state_names[] = {"starting", "ready", "stopping", "backoff", "failed"};
@@ -61,80 +48,13 @@ void process_table_create(const struct process_options *options)
     table.ping_due = clock_monotonic();
 }
 
-static bool is_alive(const struct process *process)
-{
-    return process->used && process->pid != 0;
-}
-
-static void set_state(struct process *process, enum process_state state)
+void process_set_state(struct process *process, enum process_state state)
 {
     if (process->state == state)
         return;
     log_debug("process state", log_text("role", role_names[process->role]), log_int("of", process->slot),
               log_text("from", state_names[process->state]), log_text("to", state_names[state]));
     process->state = state;
-}
-
-static void send_simple(const struct process *process, enum child_message kind, int64_t value)
-{
-    struct message_writer *writer = message_begin((int)kind);
-    message_put_int(writer, value);
-    if (!message_send(writer, process->channel))
-        log_debug("message not sent", log_int("child", process->pid), log_text("error", strerror(errno)));
-}
-
-static void take_message(struct process *process, struct message_reader *reader)
-{
-    int64_t number;
-    struct child_report report;
-    switch (message_kind(reader)) {
-    case CHILD_MESSAGE_READY:
-        if (process->state == PROCESS_STARTING)
-            set_state(process, PROCESS_READY);
-        process->serves_since = clock_monotonic();
-        table.ever_ready = true;
-        log_info("child serves", log_text("role", role_names[process->role]), log_int("of", process->slot),
-                 log_int("child", process->pid), log_int("after_us", clock_monotonic() - process->started_clock));
-        break;
-    case CHILD_MESSAGE_PONG:
-        if (!message_get_int(reader, &number) || !child_report_get(reader, &report)) {
-            log_warning("unreadable pong", log_int("child", process->pid));
-            return;
-        }
-        process->last_pong = clock_monotonic();
-        process->last_number = number;
-        process->report = report;
-        break;
-    default:
-        log_warning("unknown message of a child", log_int("child", process->pid),
-                    log_int("kind", message_kind(reader)));
-        return;
-    }
-    table.options.changed(table.options.context);
-}
-
-static void on_channel(evutil_socket_t descriptor, short events, void *context)
-{
-    struct process *process = context;
-    (void)events;
-    OBJECT_CHECK(process, PROCESS_MAGIC);
-    struct message_reader *reader;
-    for (;;) {
-        switch (message_receive(descriptor, &reader)) {
-        case MESSAGE_OK:
-            take_message(process, reader);
-            break;
-        case MESSAGE_NONE:
-            return;
-        case MESSAGE_CLOSED:
-            /* its end is told by waitpid */
-            event_del(process->channel_event);
-            return;
-        case MESSAGE_BROKEN:
-            log_warning("unreadable message of a child", log_int("child", process->pid));
-            break;
-        }
-    }
 }
 
 static struct process *find_row(enum process_role role, int slot)
@@ -160,7 +80,7 @@ static int fork_child(struct process *process)
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
         log_error("no channel for a child", log_text("error", strerror(errno)));
         process->restart_at = clock_monotonic() + BACKOFF_FIRST;
-        set_state(process, PROCESS_BACKOFF);
+        process_set_state(process, PROCESS_BACKOFF);
         return -1;
     }
     struct child_start start = {
@@ -175,7 +95,7 @@ static int fork_child(struct process *process)
         log_error("fork failed", log_text("error", strerror(errno)));
         close(ends[0]);
         process->restart_at = clock_monotonic() + BACKOFF_FIRST;
-        set_state(process, PROCESS_BACKOFF);
+        process_set_state(process, PROCESS_BACKOFF);
         return -1;
     }
     process->pid = pid;
@@ -188,8 +108,11 @@ static int fork_child(struct process *process)
     process->last_pong = process->started_clock;
     process->last_number = table.ping_number; /* earlier pings are not its to answer */
     process->report = (struct child_report){.db_share = start.db_share};
-    set_state(process, PROCESS_STARTING);
-    process->channel_event = event_new(table.options.base, ends[0], EV_READ | EV_PERSIST, on_channel, process);
+    process->reload_sent = process->reload_done = table.reload_number; /* it was born with these values */
+    process->reload_error[0] = '\0';
+    process->log_owed = false;
+    process_set_state(process, PROCESS_STARTING);
+    process->channel_event = event_new(table.options.base, ends[0], EV_READ | EV_PERSIST, process_on_channel, process);
     INVARIANT(process->channel_event != NULL);
     event_add(process->channel_event, NULL);
     return -1;
@@ -246,12 +169,21 @@ static void bury(struct process *process, int status)
     if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_STATUS_DO_NOT_RESTART) {
         log_error("child must not be started again", log_text("role", role_names[process->role]),
                   log_int("of", process->slot));
-        set_state(process, PROCESS_FAILED);
+        process_set_state(process, PROCESS_FAILED);
         table.bad_start = table.bad_start || !table.ever_ready || process_workers_ready() == 0;
         return;
     }
     process->restart_at = clock_monotonic() + (told ? 0 : pause_after(process, status));
-    set_state(process, PROCESS_BACKOFF);
+    process_set_state(process, PROCESS_BACKOFF);
+}
+
+static struct process *row_of(pid_t pid)
+{
+    for (size_t i = 0; i < ROWS_MAX; i++) {
+        if (process_is_alive(&table.rows[i]) && table.rows[i].pid == pid)
+            return &table.rows[i];
+    }
+    return NULL;
 }
 
 static void reap(void)
@@ -259,50 +191,23 @@ static void reap(void)
     int status;
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        for (size_t i = 0; i < ROWS_MAX; i++) {
-            struct process *process = &table.rows[i];
-            if (is_alive(process) && process->pid == pid) {
-                /* what it said last is still in the channel */
-                on_channel(process->channel, EV_READ, process);
-                bury(process, status);
-                table.options.changed(table.options.context);
-                break;
-            }
-        }
-    }
-}
-
-int64_t process_ping(void)
-{
-    table.ping_number++;
-    for (size_t i = 0; i < ROWS_MAX; i++) {
-        struct process *process = &table.rows[i];
-        if (!is_alive(process))
+        struct process *process = row_of(pid);
+        if (process == NULL) {
+            table.options.reaped(table.options.context, pid, status);
             continue;
-        struct message_writer *writer = message_begin(CHILD_MESSAGE_PING);
-        message_put_int(writer, table.ping_number);
-        message_put_int(writer, process_workers_ready());
-        message_put_int(writer, table.workers_wanted);
-        if (!message_send(writer, process->channel))
-            log_debug("ping not sent", log_int("child", process->pid), log_text("error", strerror(errno)));
+        }
+        /* what it said last is still in the channel */
+        process_on_channel(process->channel, EV_READ, process);
+        bury(process, status);
+        table.options.changed(table.options.context);
     }
-    return table.ping_number;
-}
-
-bool process_answered(int64_t number)
-{
-    for (size_t i = 0; i < ROWS_MAX; i++) {
-        if (is_alive(&table.rows[i]) && table.rows[i].last_number < number)
-            return false;
-    }
-    return true;
 }
 
 static void kill_silent(int64_t now)
 {
     for (size_t i = 0; i < ROWS_MAX; i++) {
         struct process *process = &table.rows[i];
-        if (!is_alive(process) || now - process->last_pong < table.options.configuration->ping_timeout)
+        if (!process_is_alive(process) || now - process->last_pong < table.options.configuration->ping_timeout)
             continue;
         log_error("child does not answer; killing it", log_text("role", role_names[process->role]),
                   log_int("of", process->slot), log_int("child", process->pid),
@@ -317,7 +222,11 @@ static void kill_silent(int64_t now)
 static void ping_when_due(void)
 {
     int64_t interval = table.options.configuration->ping_interval;
+    if (table.options.ping_interval_max > 0 && interval > table.options.ping_interval_max)
+        interval = table.options.ping_interval_max;
     int64_t now = clock_monotonic();
+    if (table.ping_due > now + interval) /* it was longer until a reload */
+        table.ping_due = now + interval;
     if (now < table.ping_due)
         return;
     if (now - table.ping_due > interval) {
@@ -348,8 +257,8 @@ static void tell_share(int64_t share)
         return;
     table.share_told = share;
     for (size_t i = 0; i < ROWS_MAX; i++) {
-        if (is_alive(&table.rows[i]) && table.rows[i].role == PROCESS_WORKER)
-            send_simple(&table.rows[i], CHILD_MESSAGE_DB_SHARE, share);
+        if (process_is_alive(&table.rows[i]) && table.rows[i].role == PROCESS_WORKER)
+            process_send(&table.rows[i], CHILD_MESSAGE_DB_SHARE, share);
     }
     table.share_ping = process_ping();
 }
@@ -368,7 +277,7 @@ static bool budget_is_free(int64_t share)
 {
     for (size_t i = 0; i < ROWS_MAX; i++) {
         const struct process *process = &table.rows[i];
-        if (!is_alive(process) || process->role != PROCESS_WORKER)
+        if (!process_is_alive(process) || process->role != PROCESS_WORKER)
             continue;
         if (process->removed || process->last_number < table.share_ping || process->report.db_share > share ||
             open_connections(process) > share)
@@ -387,9 +296,9 @@ static void adjust_workers(void)
             continue;
         if (process->slot >= table.workers_wanted && !process->removed) {
             process->removed = true;
-            if (is_alive(process)) {
-                send_simple(process, CHILD_MESSAGE_STOP, 0);
-                set_state(process, PROCESS_STOPPING);
+            if (process_is_alive(process)) {
+                process_send(process, CHILD_MESSAGE_STOP, CHILD_STOP_LEAVE);
+                process_set_state(process, PROCESS_STOPPING);
             } else {
                 process->used = false;
                 continue;
@@ -439,6 +348,7 @@ int64_t process_next_due(void)
 int process_supervise(void)
 {
     reap();
+    process_send_owed();
     if (table.stopping)
         return -1;
     ping_when_due();
@@ -466,8 +376,8 @@ int64_t process_workers_ready(void)
 {
     int64_t ready = 0;
     for (size_t i = 0; i < ROWS_MAX; i++)
-        ready +=
-            is_alive(&table.rows[i]) && table.rows[i].role == PROCESS_WORKER && table.rows[i].state == PROCESS_READY;
+        ready += process_is_alive(&table.rows[i]) && table.rows[i].role == PROCESS_WORKER &&
+                 table.rows[i].state == PROCESS_READY;
     return ready;
 }
 
@@ -476,19 +386,19 @@ void process_stop_all(bool now)
     table.stopping = true;
     for (size_t i = 0; i < ROWS_MAX; i++) {
         struct process *process = &table.rows[i];
-        if (!is_alive(process)) {
+        if (!process_is_alive(process)) {
             process->used = false;
             continue;
         }
-        send_simple(process, CHILD_MESSAGE_STOP, now ? 1 : 0);
-        set_state(process, PROCESS_STOPPING);
+        process_send(process, CHILD_MESSAGE_STOP, now ? CHILD_STOP_NOW : CHILD_STOP_DRAIN);
+        process_set_state(process, PROCESS_STOPPING);
     }
 }
 
 void process_kill_all(void)
 {
     for (size_t i = 0; i < ROWS_MAX; i++) {
-        if (is_alive(&table.rows[i]))
+        if (process_is_alive(&table.rows[i]))
             kill(table.rows[i].pid, SIGKILL);
     }
 }
@@ -496,7 +406,7 @@ void process_kill_all(void)
 bool process_all_gone(void)
 {
     for (size_t i = 0; i < ROWS_MAX; i++) {
-        if (is_alive(&table.rows[i]))
+        if (process_is_alive(&table.rows[i]))
             return false;
     }
     return true;
@@ -507,21 +417,29 @@ bool process_bad_start(void)
     return table.bad_start;
 }
 
-void process_log_level(enum log_level level)
+bool process_is_meant(const struct process_target *target, const struct process *process)
 {
-    for (size_t i = 0; i < ROWS_MAX; i++) {
-        if (is_alive(&table.rows[i]))
-            send_simple(&table.rows[i], CHILD_MESSAGE_LOG_LEVEL, level);
-    }
+    return target->role < 0 || (target->role == (int)process->role && target->slot == process->slot);
 }
 
-void process_each(void (*row)(void *context, const struct process *process), void *context)
+const struct process *process_find(const struct process_target *target)
+{
+    for (size_t i = 0; i < ROWS_MAX; i++) {
+        if (table.rows[i].used && process_is_meant(target, &table.rows[i]))
+            return &table.rows[i];
+    }
+    return NULL;
+}
+
+void process_each(const struct process_target *target, void (*row)(void *context, const struct process *process),
+                  void *context)
 {
     for (int role = 0; role < PROCESS_ROLE_COUNT; role++) {
         for (int slot = 0; slot < WORKERS_MAX; slot++) {
             for (size_t i = 0; i < ROWS_MAX; i++) {
                 const struct process *process = &table.rows[i];
-                if (process->used && (int)process->role == role && process->slot == slot)
+                if (process->used && (int)process->role == role && process->slot == slot &&
+                    process_is_meant(target, process))
                     row(context, process);
             }
         }

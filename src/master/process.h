@@ -38,9 +38,13 @@ struct process {
     int64_t last_number;   /* of the last pong */
     int64_t restart_at;    /* monotonic, PROCESS_BACKOFF */
     int64_t restarts;
-    int failures; /* deaths in a row before serving, or by a crash soon after */
-    bool silent;  /* killed, as it did not answer */
-    bool removed; /* not to be started again: the table shrinks */
+    int failures;           /* deaths in a row before serving, or by a crash soon after */
+    bool silent;            /* killed, as it did not answer */
+    bool removed;           /* not to be started again: the table shrinks */
+    int64_t reload_sent;    /* the last reload that it was sent, or started with */
+    int64_t reload_done;    /* and that it has confirmed */
+    char reload_error[256]; /* what it could not do of that one; "" = nothing */
+    bool log_owed;          /* it has not been told yet that the log's file was moved away */
     struct child_report report;
 };
 
@@ -55,8 +59,21 @@ struct process_options {
     void (*enter)(enum process_role role, const struct child_start *start);
     /* Called after every change: a pong, a death, a start. */
     void (*changed)(void *context);
+    /* Called for a process that is in no row. */
+    void (*reaped)(void *context, pid_t pid, int status);
     void *context;
+    int64_t ping_interval_max; /* microseconds: who watches the master wants to hear of pongs that often */
 };
+
+/* Which rows a command is about. */
+struct process_target {
+    int role; /* enum process_role; -1: all rows, whatever the slot */
+    int slot;
+};
+#define PROCESS_ALL ((struct process_target){.role = -1})
+
+/* Is the row among them? */
+bool process_is_meant(const struct process_target *target, const struct process *process);
 
 /* For logs and the control socket; static. */
 const char *process_role_name(enum process_role role);
@@ -82,8 +99,24 @@ int64_t process_next_due(void);
 
 /* Asks every child for a report; returns the number of the ping. */
 int64_t process_ping(void);
-/* true when every child that lives has answered the ping `number`. */
-bool process_answered(int64_t number);
+/* true when every child that is meant and lives has answered the ping `number`. */
+bool process_answered(int64_t number, const struct process_target *target);
+/* The number of the last ping that was sent. */
+int64_t process_last_ping(void);
+/* The number of the last ping that a worker which serves has answered. */
+int64_t process_last_answer(void);
+
+/* Sends the configuration in force to every child, and starts those again that had given up; returns the number of this
+ * reload. Who is started from now on has it already. */
+int64_t process_reload(void);
+/* true when every child that lives has confirmed the reload `number`. */
+bool process_reloaded(int64_t number);
+/* Tells every child that the log's file was moved away. */
+void process_reopen_log(void);
+/* Tells one child to end, which is then started again. false: it does not live, or ends already. */
+bool process_restart(const struct process_target *target, bool now) MUST_CHECK;
+/* The row, or NULL. */
+const struct process *process_find(const struct process_target *target);
 
 /* Tells every child to stop; nothing is started from now on. */
 void process_stop_all(bool now);
@@ -93,10 +126,11 @@ void process_kill_all(void);
 bool process_all_gone(void);
 /* true: a child said "do not restart" and no worker is left or none ever served. */
 bool process_bad_start(void);
-/* Tells every child what to log. */
-void process_log_level(enum log_level level);
+/* Tells the children that are meant what to log. */
+void process_log_level(enum log_level level, const struct process_target *target);
 
-/* Calls `row` for every row in use, workers first. */
-void process_each(void (*row)(void *context, const struct process *process), void *context);
+/* Calls `row` for every row in use that is meant, workers first. */
+void process_each(const struct process_target *target, void (*row)(void *context, const struct process *process),
+                  void *context);
 
 #endif

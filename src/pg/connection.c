@@ -194,6 +194,7 @@ static void connect_to(struct pg_connection *connection, struct pg_dsn *dsn, con
         lose(connection);
         return;
     }
+    connection->statement_timeout = options->statement_timeout;
     pg_dsn_set_session(dsn, options->application_name, options->statement_timeout);
     connection->pg = PQconnectStartParams(pg_dsn_keywords(dsn), pg_dsn_values(dsn), 0);
     INVARIANT(connection->pg != NULL);

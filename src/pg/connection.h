@@ -80,8 +80,9 @@ struct pg_connection {
     int64_t head_since; /* the first in flight is being answered since */
     int64_t idle_since; /* nothing in flight since */
     int64_t answers;
-    int64_t expires_at;    /* the pool's: end of its lifetime */
-    bool draining;         /* the pool's: gets nothing new, closes when nothing is in flight */
+    int64_t expires_at;        /* the pool's: end of its lifetime */
+    int64_t statement_timeout; /* that was set on the server; the option may have changed since */
+    bool draining;             /* the pool's: gets nothing new, closes when nothing is in flight */
     bool behind_never_ran; /* CLOSED: the server said good-bye in answer to the first in flight, so it has not read the
                               others */
 };

@@ -25,16 +25,22 @@ static inline int64_t earlier(int64_t one, int64_t other)
     return one < other ? one : other;
 }
 
-void pg_fleet_start(struct pg_fleet *fleet, const struct pg_pool_options *options,
-                    const struct pg_connection_owner *owner, void *context, struct event *sweep)
+static void take_options(struct pg_fleet *fleet)
 {
-    *fleet = (struct pg_fleet){.options = options, .owner = owner, .context = context, .sweep = sweep};
+    const struct pg_pool_options *options = fleet->options;
     fleet->connection_options = (struct pg_connection_options){.base = options->base,
                                                                .dsn = options->dsn,
                                                                .password_file = options->password_file,
                                                                .application_name = fleet->application_name,
                                                                .connect_timeout = options->connect_timeout,
                                                                .statement_timeout = options->statement_timeout};
+}
+
+void pg_fleet_start(struct pg_fleet *fleet, const struct pg_pool_options *options,
+                    const struct pg_connection_owner *owner, void *context, struct event *sweep)
+{
+    *fleet = (struct pg_fleet){.options = options, .owner = owner, .context = context, .sweep = sweep};
+    take_options(fleet);
     snprintf(fleet->application_name, sizeof fleet->application_name, "turnout%s%s %s",
              options->role == NULL ? "" : " ", options->role == NULL ? "" : options->role, options->name);
     fleet->outage.pool = options->name;
@@ -97,13 +103,29 @@ void pg_fleet_shrink(struct pg_fleet *fleet)
     }
 }
 
+/* A connection that has another statement time-out than it should is replaced like one that is old. */
+static int64_t end_of_life(const struct pg_fleet *fleet, const struct pg_connection *connection)
+{
+    if (connection->statement_timeout != fleet->options->statement_timeout)
+        return 0;
+    return fleet->options->lifetime <= 0 ? PG_FLEET_NEVER
+                                         : connection->ready_at + pg_outage_jitter(fleet->options->lifetime);
+}
+
+void pg_fleet_change(struct pg_fleet *fleet)
+{
+    take_options(fleet);
+    struct pg_connection *connection;
+    TAILQ_FOREACH (connection, &fleet->open, link)
+        connection->expires_at = end_of_life(fleet, connection);
+    drain_expired(fleet, clock_monotonic(), false);
+}
+
 void pg_fleet_on_ready(struct pg_fleet *fleet, struct pg_connection *connection)
 {
     fleet->connecting = NULL;
     pg_outage_connected(&fleet->outage, connection->ready_at);
-    connection->expires_at = fleet->options->lifetime <= 0
-                                 ? PG_FLEET_NEVER
-                                 : connection->ready_at + pg_outage_jitter(fleet->options->lifetime);
+    connection->expires_at = end_of_life(fleet, connection);
     drain_expired(fleet, connection->ready_at, true);
 }
 
@@ -200,8 +222,8 @@ static int64_t due(const struct pg_fleet *fleet, const struct pg_connection *con
     if (connection->state != PG_CONNECTION_READY)
         return connection->opened_at + options->connect_timeout;
     if (connection->depth > 0)
-        return options->statement_timeout > 0 ? connection->head_since + 2 * options->statement_timeout
-                                              : PG_FLEET_NEVER;
+        return connection->statement_timeout > 0 ? connection->head_since + 2 * connection->statement_timeout
+                                                 : PG_FLEET_NEVER;
     return options->idle_time > 0 && !connection->draining && usable(fleet) > minimum(fleet)
                ? connection->idle_since + options->idle_time
                : PG_FLEET_NEVER;

@@ -17,7 +17,7 @@ TAILQ_HEAD(pg_connections, pg_connection);
 
 /* Lies in its pool. */
 struct pg_fleet {
-    const struct pg_pool_options *options; /* the pool's; the maximum may change */
+    const struct pg_pool_options *options; /* the pool's; pg_pool_set_max and pg_pool_change change them */
     struct pg_connection_options connection_options;
     char application_name[64]; /* PostgreSQL cuts at 63 bytes */
     const struct pg_connection_owner *owner;
@@ -44,6 +44,8 @@ void pg_fleet_open_more(struct pg_fleet *fleet, int64_t now, bool busy);
 void pg_fleet_drain(struct pg_fleet *fleet, struct pg_connection *connection);
 /* Drains what is above the maximum. */
 void pg_fleet_shrink(struct pg_fleet *fleet);
+/* The options have changed. */
+void pg_fleet_change(struct pg_fleet *fleet);
 
 /* For the callbacks of a connection. */
 void pg_fleet_on_ready(struct pg_fleet *fleet, struct pg_connection *connection);

@@ -105,6 +105,37 @@ void pg_pool_set_max(struct pg_pool *pool, int64_t connections_max)
     pump(pool);
 }
 
+static void move_deadlines(struct pg_entries *list, int64_t from_submission)
+{
+    struct pg_entry *entry;
+    TAILQ_FOREACH (entry, list, link)
+        entry->deadline = entry->submitted + from_submission;
+}
+
+void pg_pool_change(struct pg_pool *pool, const struct pg_pool_settings *settings)
+{
+    OBJECT_CHECK(pool, POOL_MAGIC);
+    struct pg_pool_options *options = &pool->options;
+    free((char *)options->password_file);
+    options->password_file = settings->password_file == NULL ? NULL : strdup(settings->password_file);
+    INVARIANT(options->password_file != NULL || settings->password_file == NULL);
+    options->connections_min = settings->connections_min;
+    options->connect_timeout = settings->connect_timeout;
+    options->acquire_timeout = settings->acquire_timeout;
+    options->statement_timeout = settings->statement_timeout;
+    options->idle_time = settings->idle_time;
+    options->lifetime = settings->lifetime;
+    pg_fleet_change(&pool->fleet);
+    /* all of a list, or it would no longer be in the order of its deadlines */
+    int64_t sent = options->acquire_timeout + options->statement_timeout;
+    move_deadlines(&pool->fresh, options->acquire_timeout);
+    move_deadlines(&pool->again, sent);
+    struct pg_connection *connection;
+    TAILQ_FOREACH (connection, &pool->fleet.open, link)
+        move_deadlines(&connection->in_flight, sent);
+    pump(pool);
+}
+
 void pg_pool_statistics(const struct pg_pool *pool, struct pg_statistics *statistics)
 {
     OBJECT_CHECK(pool, POOL_MAGIC);

@@ -112,12 +112,26 @@ struct pg_statistics {
  * a file), and no error repeats any part of the text, as that part may be one. */
 bool pg_dsn_check(const char *dsn, char *error, size_t error_size) MUST_CHECK;
 
+/* What may change while a pool is at work: see pg_pool_options. */
+struct pg_pool_settings {
+    const char *password_file;
+    int64_t connections_min;
+    int64_t connect_timeout;
+    int64_t acquire_timeout;
+    int64_t statement_timeout;
+    int64_t idle_time;
+    int64_t lifetime;
+};
+
 /* Boot lifetime. Connects at once to its minimum; an unreachable server is no error, it keeps trying with backoff. */
 struct pg_pool *pg_pool_create(const struct pg_pool_options *options);
 /* `done` is called exactly once, never from within this call. */
 void pg_pool_submit(struct pg_pool *pool, const struct pg_query *query);
 /* Lowers or raises the maximum; connections above it close as soon as nothing is in flight on them. */
 void pg_pool_set_max(struct pg_pool *pool, int64_t connections_max);
+/* What waits and what is in flight gets new deadlines. Another statement time-out holds on new connections: those that
+ * stand are replaced one after the other. */
+void pg_pool_change(struct pg_pool *pool, const struct pg_pool_settings *settings);
 void pg_pool_statistics(const struct pg_pool *pool, struct pg_statistics *statistics);
 /* Closes connections; queries still open are answered LOST or UNAVAILABLE. Not from within `done`. */
 void pg_pool_destroy(struct pg_pool *pool);

@@ -26,6 +26,9 @@
 #define RETRY_WAIT INT64_C(10000000)
 /* Microseconds that a job's statement may take. */
 #define JOB_STATEMENT_TIMEOUT INT64_C(60000000)
+/* Connections that are kept open: the app's; the owner's only while there is work for it. */
+#define APP_LEAST 1
+#define OWNER_LEAST 0
 
 /* A job goes waiting → starting (its record) → running (its statement, again while there is more) → finishing →
  * waiting. */
@@ -42,7 +45,9 @@ struct job {
     int64_t batch; /* a result of so many rows means there is more to do; 0: never */
     enum job_step step;
     struct event *timer;
-    char run[24]; /* id of the record; "" where it could not be made */
+    int64_t waits_since; /* monotonic, JOB_WAITING */
+    int64_t due;         /* monotonic, JOB_WAITING */
+    char run[24];        /* id of the record; "" where it could not be made */
     int64_t rows;
     bool failed;
     char error[256];
@@ -75,6 +80,8 @@ static void wait_for(struct job *job, int64_t wait)
         leave_when_idle();
         return;
     }
+    job->waits_since = clock_monotonic();
+    job->due = job->waits_since + wait;
     struct timeval delay = clock_timeval(wait);
     evtimer_add(job->timer, &delay);
 }
@@ -201,11 +208,11 @@ static void on_timer(evutil_socket_t unused, short events, void *context)
     submit(job, scheduler.app, &statement_job_started, parameters, PG_RETRY_NEVER, on_started);
 }
 
-static void on_stop(void *context, bool now)
+static void on_stop(void *context, enum child_stop how)
 {
     (void)context;
     scheduler.stopping = true;
-    if (now)
+    if (how == CHILD_STOP_NOW)
         child_exit(scheduler.child, EXIT_STATUS_DONE);
     else
         leave_when_idle();
@@ -262,7 +269,7 @@ static struct pg_pool *open_pool(const struct configuration *configuration, unsi
 }
 
 static void add_job(int place, unsigned label, const char *name, const struct pg_statement *statement,
-                    struct pg_pool *pool, int64_t interval)
+                    struct pg_pool *pool)
 {
     struct job *job = &scheduler.jobs[place];
     job->magic = JOB_MAGIC;
@@ -270,53 +277,103 @@ static void add_job(int place, unsigned label, const char *name, const struct pg
     job->label = label;
     job->statement = statement;
     job->pool = pool;
-    job->interval = interval;
     job->timer = evtimer_new(child_base(scheduler.child), on_timer, job);
     INVARIANT(job->timer != NULL);
 }
 
-static void add_jobs(const struct configuration *configuration)
+static void add_jobs(void)
+{
+    add_job(JOB_COMPLETE, LABEL_JOB_COMPLETE_EVENTS, "complete-events", &statement_complete_ended_events,
+            scheduler.app);
+    add_job(JOB_CHANGES, LABEL_JOB_PRUNE_CHANGES, "prune-changes", &statement_prune_changes, scheduler.app);
+    add_job(JOB_KEYS, LABEL_JOB_PRUNE_KEYS, "prune-idempotency-keys", &statement_prune_idempotency_keys, scheduler.app);
+    add_job(JOB_PARTITIONS, LABEL_JOB_PARTITIONS, "partitions", &statement_ensure_partitions, scheduler.owner);
+    scheduler.jobs[JOB_COMPLETE].batch = COMPLETE_BATCH;
+    snprintf(scheduler.jobs[JOB_COMPLETE].parameter, sizeof scheduler.jobs->parameter, "%d", COMPLETE_BATCH);
+    scheduler.jobs[JOB_KEYS].batch = 1; /* it deletes so many at once, and is done when there are none */
+}
+
+/* At the start and after a reload. */
+static void set_jobs(const struct configuration *configuration)
 {
     struct job *jobs = scheduler.jobs;
-    add_job(JOB_COMPLETE, LABEL_JOB_COMPLETE_EVENTS, "complete-events", &statement_complete_ended_events, scheduler.app,
-            configuration->complete_interval);
-    snprintf(jobs[JOB_COMPLETE].parameter, sizeof jobs->parameter, "%d", COMPLETE_BATCH);
-    jobs[JOB_COMPLETE].batch = COMPLETE_BATCH;
-    add_job(JOB_CHANGES, LABEL_JOB_PRUNE_CHANGES, "prune-changes", &statement_prune_changes, scheduler.app,
-            configuration->prune_interval);
-    snprintf(jobs[JOB_CHANGES].parameter, sizeof jobs->parameter, "%" PRId64 " microseconds",
-             configuration->changes_keep);
-    add_job(JOB_KEYS, LABEL_JOB_PRUNE_KEYS, "prune-idempotency-keys", &statement_prune_idempotency_keys, scheduler.app,
-            configuration->prune_interval);
-    snprintf(jobs[JOB_KEYS].parameter, sizeof jobs->parameter, "%" PRId64 " microseconds",
-             configuration->idempotency_keep);
-    jobs[JOB_KEYS].batch = 1; /* it deletes so many at once, and is done when there are none */
-    add_job(JOB_PARTITIONS, LABEL_JOB_PARTITIONS, "partitions", &statement_ensure_partitions, scheduler.owner,
-            configuration->partition_interval);
-    snprintf(jobs[JOB_PARTITIONS].parameter, sizeof jobs->parameter, "%" PRId64, configuration->partition_years);
+    size_t size = sizeof jobs->parameter;
+    jobs[JOB_COMPLETE].interval = configuration->complete_interval;
+    jobs[JOB_CHANGES].interval = configuration->prune_interval;
+    jobs[JOB_KEYS].interval = configuration->prune_interval;
+    jobs[JOB_PARTITIONS].interval = configuration->partition_interval;
+    snprintf(jobs[JOB_CHANGES].parameter, size, "%" PRId64 " microseconds", configuration->changes_keep);
+    snprintf(jobs[JOB_KEYS].parameter, size, "%" PRId64 " microseconds", configuration->idempotency_keep);
+    snprintf(jobs[JOB_PARTITIONS].parameter, size, "%" PRId64, configuration->partition_years);
+}
+
+/* A job that waits by an interval which is now another one: by that, from when it began to wait. One that is tried
+ * again soon after a failure keeps its time where that is sooner. */
+static void retime(struct job *job, int64_t interval_before)
+{
+    if (job->pool == NULL || job->step != JOB_WAITING || job->interval == interval_before || scheduler.stopping)
+        return;
+    int64_t due = job->waits_since + job->interval;
+    if (job->due - job->waits_since < interval_before && job->due < due)
+        return;
+    job->due = due;
+    struct timeval delay = clock_timeval(due - clock_monotonic());
+    evtimer_add(job->timer, &delay);
+}
+
+static void change_pool(struct pg_pool *pool, const char *password_file, int64_t least)
+{
+    const struct configuration *configuration = configuration_get();
+    struct pg_pool_settings settings = {.password_file = password_file,
+                                        .connections_min = least,
+                                        .connect_timeout = configuration->db_connect_timeout,
+                                        .acquire_timeout = configuration->db_acquire_timeout,
+                                        .statement_timeout = JOB_STATEMENT_TIMEOUT,
+                                        .idle_time = configuration->db_idle_time,
+                                        .lifetime = configuration->db_lifetime};
+    pg_pool_change(pool, &settings);
+}
+
+static bool on_reload(void *context, char *error, size_t error_size)
+{
+    const struct configuration *configuration = configuration_get();
+    int64_t before[JOB_COUNT];
+    (void)context;
+    (void)error;
+    (void)error_size;
+    for (size_t i = 0; i < JOB_COUNT; i++)
+        before[i] = scheduler.jobs[i].interval;
+    set_jobs(configuration);
+    change_pool(scheduler.app, configuration->database_password_file, APP_LEAST);
+    if (scheduler.owner != NULL)
+        change_pool(scheduler.owner, configuration->database_owner_password_file, OWNER_LEAST);
+    for (size_t i = 0; i < JOB_COUNT; i++)
+        retime(&scheduler.jobs[i], before[i]);
+    return true;
 }
 
 int scheduler_main(const struct scheduler_options *options)
 {
     const struct configuration *configuration = options->configuration;
-    scheduler.child = child_create(options->start, configuration->ping_interval);
+    scheduler.child = child_create(options->start);
     if (gethostname(scheduler.host, sizeof scheduler.host - 1) != 0)
         snprintf(scheduler.host, sizeof scheduler.host, "unknown");
     scheduler.app = open_pool(configuration, LABEL_POOL_SCHEDULER_APP, "app", configuration->database,
-                              configuration->database_password_file, 1);
+                              configuration->database_password_file, APP_LEAST);
     if (configuration->database_owner != NULL)
         scheduler.owner = open_pool(configuration, LABEL_POOL_SCHEDULER_OWNER, "owner", configuration->database_owner,
-                                    configuration->database_owner_password_file, 0);
+                                    configuration->database_owner_password_file, OWNER_LEAST);
     else
         log_warning("database_owner is not set: partitions for coming years are not made by this host");
-    add_jobs(configuration);
+    add_jobs();
+    set_jobs(configuration);
     for (size_t i = 0; i < JOB_COUNT; i++) {
         if (scheduler.jobs[i].pool != NULL)
             wait_for(&scheduler.jobs[i], 0);
     }
 
     static const struct child_callbacks callbacks = {
-        .stop = on_stop, .report = on_report, .db_share = on_db_share, .lag = on_lag};
+        .stop = on_stop, .report = on_report, .db_share = on_db_share, .lag = on_lag, .reload = on_reload};
     child_ready(scheduler.child);
     int status = child_run(scheduler.child, &callbacks);
     /* the owner's first: a job that it answers now finishes its record through the other one */

@@ -73,18 +73,18 @@ static void on_shutdown_timeout(evutil_socket_t unused, short events, void *cont
     leave_now();
 }
 
-static void on_stop(void *context, bool now)
+static void on_stop(void *context, enum child_stop how)
 {
     (void)context;
-    if (now) {
+    if (how == CHILD_STOP_NOW) {
         leave_now();
         return;
     }
     struct timeval limit = clock_timeval(worker.api.configuration->shutdown_timeout);
     INVARIANT(event_base_once(worker.api.base, -1, EV_TIMEOUT, on_shutdown_timeout, NULL, &limit) == 0);
     worker.draining = 2;
-    http_server_drain(worker.server);
-    http_server_drain(worker.internal);
+    http_server_drain(worker.server, how == CHILD_STOP_LEAVE);
+    http_server_drain(worker.internal, how == CHILD_STOP_LEAVE);
 }
 
 static void sample_server(unsigned listener, const struct http_server *server)
@@ -157,7 +157,34 @@ static struct pg_pool *open_pool(unsigned label, const char *name, int64_t most,
     return pg_pool_create(&options);
 }
 
-static struct http_server *serve(unsigned listener, const struct http_route *routes, const int *listeners, size_t count)
+static void change_pools(const struct configuration *configuration)
+{
+    struct pg_pool_settings settings = {.password_file = configuration->database_password_file,
+                                        .connections_min = configuration->db_connections_min,
+                                        .connect_timeout = configuration->db_connect_timeout,
+                                        .acquire_timeout = configuration->db_acquire_timeout,
+                                        .statement_timeout = configuration->db_statement_timeout,
+                                        .idle_time = configuration->db_idle_time,
+                                        .lifetime = configuration->db_lifetime};
+    pg_pool_change(worker.api.read, &settings);
+    pg_pool_change(worker.api.write, &settings);
+}
+
+/* What stands in the configuration has changed in place: everything that is looked up there at each use needs no word
+ * here. */
+static bool on_reload(void *context, char *error, size_t error_size)
+{
+    (void)context;
+    bool read = identity_reload(error, error_size);
+    memo_forget_all(identity_memo());
+    change_pools(worker.api.configuration);
+    http_server_reload(worker.server);
+    http_server_reload(worker.internal);
+    return read;
+}
+
+static struct http_server *serve(unsigned listener, const struct http_route *routes, const int *listeners, size_t count,
+                                 bool stay)
 {
     struct http_server_options options = {.base = worker.api.base,
                                           .configuration = worker.api.configuration,
@@ -165,13 +192,14 @@ static struct http_server *serve(unsigned listener, const struct http_route *rou
                                           .listeners = listeners,
                                           .listener_count = count,
                                           .observer = metrics_observer(listener),
+                                          .listeners_stay = stay,
                                           .drained = on_drained};
     return http_server_create(&options);
 }
 
 int worker_main(const struct worker_options *options)
 {
-    worker.child = child_create(options->start, options->configuration->ping_interval);
+    worker.child = child_create(options->start);
     worker.api.base = child_base(worker.child);
     worker.api.configuration = options->configuration;
     worker.api.host = child_host(worker.child);
@@ -184,11 +212,13 @@ int worker_main(const struct worker_options *options)
     api_set(&worker.api);
     read_secrets();
     metrics_start();
-    worker.server = serve(LABEL_LISTENER_PUBLIC, api_routes(), options->listeners, options->listener_count);
-    worker.internal = serve(LABEL_LISTENER_INTERNAL, api_internal_routes(), options->internal, options->internal_count);
+    worker.server = serve(LABEL_LISTENER_PUBLIC, api_routes(), options->listeners, options->listener_count,
+                          options->listeners_stay);
+    worker.internal = serve(LABEL_LISTENER_INTERNAL, api_internal_routes(), options->internal, options->internal_count,
+                            options->internal_stay);
 
     static const struct child_callbacks callbacks = {
-        .stop = on_stop, .report = on_report, .db_share = on_db_share, .lag = on_lag};
+        .stop = on_stop, .report = on_report, .db_share = on_db_share, .lag = on_lag, .reload = on_reload};
     child_ready(worker.child);
     int status = child_run(worker.child, &callbacks);
     pg_pool_destroy(worker.api.read);

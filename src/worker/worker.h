@@ -12,8 +12,10 @@ struct worker_options {
     const struct configuration *configuration;
     const int *listeners; /* of the API; inherited */
     size_t listener_count;
+    bool listeners_stay; /* systemd has them: who waits in their queues is the next daemon's */
     const int *internal; /* of /healthz and /readyz; inherited */
     size_t internal_count;
+    bool internal_stay;
     int schema_expected; /* the migration that this program needs at least */
 };
 

@@ -46,7 +46,8 @@ def test_configuration_in_force_is_shown_with_its_origin(turnout):
     rows = {row["name"]: row for row in turnout.show("config")}
     assert rows["workers"]["value"] == "2"
     assert rows["workers"]["origin"].startswith(str(turnout.configuration_file))
-    assert rows["idle_timeout"] == {"name": "idle_timeout", "value": "75s", "default": "75s", "origin": "default"}
+    assert rows["idle_timeout"] == {"name": "idle_timeout", "value": "75s", "default": "75s", "origin": "default",
+                                    "applies_at": "reload"}
 
 
 def test_pools_add_up_to_what_the_host_may_have(turnout):

@@ -61,7 +61,8 @@ def option_differences(text, printed):
 
 def command_differences(text, printed):
     """turnoutctl.1 against the command table, which --help prints: words and arguments."""
-    there = sorted(line.strip().replace(" | ", "|") for line in re.findall(r"^ {5}(\S.*)$", section(text, "COMMANDS"), re.MULTILINE)
+    # A short tag has its text beside it.
+    there = sorted(line.strip().replace(" | ", "|") for line in re.findall(r"^ {5}(\S.*?)(?:  .*)?$", section(text, "COMMANDS"), re.MULTILINE)
                    if not line.endswith(":"))
     wanted = sorted(line.strip().replace(" | ", "|")
                     for line in re.findall(r"^  (\S.*)$", printed.split("Commands:\n")[1], re.MULTILINE))

@@ -348,7 +348,7 @@ START_TEST(test_a_drain_serves_who_waits_and_ends_when_all_have_gone)
         queued[i] = rig_connect_tcp(&rig);
         send(queued[i], PLAIN, strlen(PLAIN), 0);
     }
-    http_server_drain(rig.server);
+    http_server_drain(rig.server, false);
     rig.listener = -1; /* closed by the drain */
     for (size_t i = 0; i < COUNT(queued); i++) {
         buffer_clear(&answer, 0);
@@ -378,7 +378,7 @@ END_TEST
 START_TEST(test_a_drain_without_connections_ends_at_once)
 {
     rig_start(&rig, routes, true);
-    http_server_drain(rig.server);
+    http_server_drain(rig.server, false);
     rig.listener = -1;
     rig_wait(&rig, is_drained, &rig);
 }
@@ -392,7 +392,7 @@ START_TEST(test_closing_all_ends_a_drain)
     rig_send_text(&rig, working, "GET /later HTTP/1.1\r\n" HOST END);
     while (waiting == NULL)
         rig_turn(&rig);
-    http_server_drain(rig.server);
+    http_server_drain(rig.server, false);
     rig.listener = -1;
     ck_assert_int_eq(statistics().connections, 2);
     http_server_close_all(rig.server);
