@@ -75,7 +75,14 @@ class Page:
 
 
 def scrape(turnout):
-    answer = turnout.internal("/metrics")
+    for attempt in range(3):
+        try:
+            answer = turnout.internal("/metrics")
+            break
+        except ConnectionError:
+            # A worker that a test has just killed may have taken it.
+            if attempt == 2:
+                raise
     assert answer.status == 200, answer
     return Page(answer.body.decode())
 

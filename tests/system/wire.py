@@ -89,6 +89,13 @@ class Wire:
         body, self.received = self.received[:length], self.received[length:]
         return Response(int(status), headers, body)
 
+    def rest(self):
+        """All bytes until the end."""
+        while self._fill():
+            pass
+        rest, self.received = self.received, b""
+        return rest
+
     def is_closed(self):
         """Waits for the end. False: something came instead."""
         while not self.received and self._fill():

@@ -229,6 +229,23 @@ START_TEST(test_a_record_that_is_too_long_is_cut_and_stays_one_line)
 }
 END_TEST
 
+START_TEST(test_a_record_that_nobody_takes_is_counted)
+{
+    int kept = dup(STDERR_FILENO);
+    int full = open("/dev/full", O_WRONLY);
+    ck_assert(kept >= 0 && full >= 0);
+    int64_t before = log_lines_dropped();
+    dup2(full, STDERR_FILENO);
+    log_info("nobody reads this");
+    dup2(kept, STDERR_FILENO);
+    ck_assert_int_eq(log_lines_dropped(), before + 1);
+    log_debug("and this is not written at all");
+    ck_assert_int_eq(log_lines_dropped(), before + 1);
+    close(full);
+    close(kept);
+}
+END_TEST
+
 START_TEST(test_a_message_arrives_whole_and_in_order)
 {
     int ends[2];
@@ -333,6 +350,7 @@ int main(void)
     tcase_add_test(tests, test_time_is_written_as_rfc_3339_and_as_http_dates);
     tcase_add_test(tests, test_a_log_value_cannot_make_a_second_line_or_field);
     tcase_add_test(tests, test_a_record_that_is_too_long_is_cut_and_stays_one_line);
+    tcase_add_test(tests, test_a_record_that_nobody_takes_is_counted);
     tcase_add_test(tests, test_a_message_arrives_whole_and_in_order);
     tcase_add_test(tests, test_a_report_survives_the_channel);
     tcase_add_test(tests, test_a_secret_comes_from_a_file_that_others_cannot_read);
