@@ -228,6 +228,8 @@ def test_what_clients_were_answered_is_counted_while_workers_are_killed_under_lo
     assert 0 <= counted - timed <= kills
 
 
+@pytest.mark.alone
+@pytest.mark.nosan
 def test_a_scrape_under_load_is_fast(turnout):
     async def reader(client, _, traffic):
         while traffic.going:

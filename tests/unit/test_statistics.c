@@ -119,7 +119,7 @@ END_TEST
 START_TEST(test_a_moment_outlives_its_process)
 {
     set_up();
-    static const char line[] = "turnout_job_last_success_timestamp_seconds{job=\"partitions\"} ";
+    static const char line[] = "turnout_job_last_success_timestamp_seconds{job_name=\"partitions\"} ";
     statistics_set(STATISTICS_JOB_TIME, LABEL_JOB_PARTITIONS, LABEL_NONE_ONE, INT64_C(1764000000250000));
     ck_assert_double_eq(value_of(line), 1764000000.25);
     statistics_holder(LABEL_ROLE_MASTER, 0, 0);
