@@ -101,16 +101,17 @@ def test_open_connections_are_those_accepted_and_not_closed(turnout):
     wait_until(lambda: shown(scrape(turnout)) == (0, 0), "all connections are closed again")
 
 
-def test_a_full_server_says_that_it_stopped_accepting(new_turnout):
+def test_a_full_server_says_that_it_stopped_accepting_and_for_whom_it_made_room(new_turnout):
     turnout = new_turnout(workers=1, max_connections=4, ping_interval=PING)
     turnout.disconnect()
     before = scrape(turnout)
     wires = [Wire.unix(turnout) for _ in range(5)]
-    wait_grown(turnout, before, 1, "http_accept_pauses_total", listener="public", reason="full")
-    wait_grown(turnout, before, 4, "http_connections_accepted_total", listener="public")
+    # Nobody has been idle for long enough yet; then the first one goes.
+    wait_until(lambda: grown(turnout, before, "http_accept_pauses_total", listener="public", reason="full") >= 1, "it is full")
+    wait_grown(turnout, before, 1, "http_connections_closed_total", listener="public", reason="room")
+    wait_grown(turnout, before, 5, "http_connections_accepted_total", listener="public")
     for wire in wires:
         wire.bare.close()
-    wait_grown(turnout, before, 5, "http_connections_accepted_total", listener="public")
 
 
 # --- processes ---
@@ -138,18 +139,21 @@ def test_a_worker_that_hangs_is_told_from_one_that_somebody_killed(new_turnout):
     assert scrape(turnout).sum("process_restarts_total", cause="SIGKILL") == 0
 
 
-def test_a_worker_that_cannot_start_died_early_and_is_shown_failed(new_turnout):
+def test_a_worker_that_cannot_start_is_counted_and_shown(new_turnout):
     turnout = new_turnout(workers=2, ping_interval=PING)
+    turnout.disconnect()
     keys = turnout.folder / "jwks.json"
     keys.rename(keys.with_suffix(".away"))
-    turnout.disconnect()
     turnout.kill("worker")
-    wait_until(lambda: scrape(turnout).sum("processes", role="worker", state="failed") == 1, "one worker is shown failed")
+    wait_until(lambda: scrape(turnout).sum("process_early_deaths_total", role="worker") >= 1, "an early death is counted")
+    wait_until(lambda: scrape(turnout).sum("processes", role="worker", state="backoff") == 1, "one worker is shown waiting")
     page = scrape(turnout)
-    assert page.sum("process_early_deaths_total", role="worker") == 1
-    assert page.sum("process_restarts_total", role="worker", cause="exit") == 1
+    assert page.sum("process_restarts_total", role="worker", cause="SIGKILL") == 1
+    assert page.sum("process_restarts_total", role="worker", cause="exit") >= 1
     assert page.sum("processes", role="worker", state="ready") == 1
     assert page.sum("workers_wanted") == 2
+    keys.with_suffix(".away").rename(keys)
+    wait_until(lambda: scrape(turnout).sum("processes", role="worker", state="ready") == 2, "both serve again")
 
 
 def test_jobs_are_told_with_their_last_success_which_outlives_the_scheduler(turnout):
