@@ -7,7 +7,8 @@
 -- A name is looked for from the side that has less to look at: of a small event all people are compared; of a larger one
 -- people are taken in the order of names and looked up in the event, which fills a page soon unless the name and the event
 -- have little to do with each other. After c_walk people without a full page, roster_rest joins the two as a whole.
--- Which way is taken depends on counts alone, and each gives the same.
+-- Which way is taken depends on counts alone, and each gives the same. `offset 0` keeps each look-up a look-up: a planner
+-- that knows events of twenty people would read a whole one, once, and keep it.
 create or replace function turnout.event_roster(p_user_id uuid, p_role text, p_event_id uuid, p_status text, p_name text,
   p_limit integer, p_after_place bigint, p_after_id uuid, p_after_key text,
   out outcome text, out body text, out next_place bigint, out next_id uuid, out next_key text)
@@ -100,7 +101,7 @@ begin
         where r.event_year = v_year and r.event_id = p_event_id and r.status = s.status
         offset 0
       ) p
-      join turnout.user_names n on n.user_id = p.user_id
+      cross join lateral (select m.key, m.user_id from turnout.user_names m where m.user_id = p.user_id offset 0) n
       where (n.key, n.user_id) > (v_after_key, v_after_id) and n.key < v_key_end
         and (not v_is_long or exists (
           select from turnout.users u where u.id = n.user_id and starts_with(turnout.name_fold(u.name), v_prefix)))
@@ -116,7 +117,12 @@ begin
         order by n.key, n.user_id
         limit c_walk
       ) n
-      join turnout.registrations r on r.event_year = v_year and r.event_id = p_event_id and r.user_id = n.user_id
+      cross join lateral (
+        select o.status
+        from turnout.registrations o
+        where o.event_year = v_year and o.event_id = p_event_id and o.user_id = n.user_id
+        offset 0
+      ) r
       where r.status = any (v_statuses)
         and (not v_is_long or exists (
           select from turnout.users u where u.id = n.user_id and starts_with(turnout.name_fold(u.name), v_prefix)))
@@ -139,7 +145,12 @@ begin
   with page as materialized (
     select p.line, r.id, r.event_id, r.user_id, r.status, r.queue_no, r.registered_at, r.cancelled_at, r.checked_in_at
     from unnest(v_people[1:v_limit]) with ordinality p (user_id, line)
-    join turnout.registrations r on r.event_year = v_year and r.event_id = p_event_id and r.user_id = p.user_id
+    cross join lateral (
+      select o.id, o.event_id, o.user_id, o.status, o.queue_no, o.registered_at, o.cancelled_at, o.checked_in_at
+      from turnout.registrations o
+      where o.event_year = v_year and o.event_id = p_event_id and o.user_id = p.user_id
+      offset 0
+    ) r
   ), waiting as materialized (
     -- Each place is the one before it on this page and who joined between the two: one walk along the waitlist for all.
     select w.line, sum(w.joined)::bigint as place

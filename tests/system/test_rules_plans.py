@@ -163,6 +163,57 @@ def test_every_filter_of_the_list_uses_an_index(watched, filters):
         watched.assert_by_index(2)
 
 
+ROSTERS = [{}, {"status": "registered"}, {"status": "waitlisted"}, {"status": "cancelled"}, {"name": "person 1"}, {"name": ""},
+           {"name": "p" * 40}, {"name": "person", "status": "waitlisted"}]
+
+
+def test_the_roster_and_the_log_of_a_large_event_read_little_more_than_a_page(watched, filled):
+    """Whatever the size of the event: no scan goes further than what the page shows, in either order and by either filter."""
+    rules = watched.rules
+    event = rules.event(capacity=200)
+    people = rules.people(300)
+    made = rules.register(event, *people)
+    for number in range(0, 300, 20):
+        rules.cancel(made[number].ref, people[number])
+    filled.rows("vacuum analyze turnout.user_names, turnout.registrations")
+    # As large as an event whose people are looked up along the names.
+    filled.rows("update turnout.event_seats set last_queue_no = 1000000 where event_id = %s", (event,))
+    watched.plans.clear()
+    for filters in ROSTERS:
+        first = rules.roster(event, limit=5, **filters)
+        if first[2] is not None:
+            assert rules.roster(event, limit=5, after=first[2], **filters)[1]
+        for plan in watched.plans:
+            # Counting who waits before the first of the page walks along the waitlist, and that alone. Few wait here: who of
+            # them has a name is asked of all.
+            rows = [int(count) for line in plan.splitlines() if "Scan" in line and "registrations_2" in line and " b_" not in line
+                    for count in re.findall(r"actual rows=(\d+)", line)]
+            assert len(filters) == 2 or all(count <= 6 for count in rows), plan
+            assert "registrations_2" not in plan or " b_" not in plan or "Index Only Scan" in plan, plan
+        watched.assert_by_index(3)
+    for filters in ({}, {"entity": "event"}, {"entity": "registration"}, {"registration": made[0].ref}):
+        _, _, after = rules.log(event, limit=1, **filters)
+        rules.log(event, limit=5, after=after, **filters)
+        for plan in watched.plans:
+            assert all(int(count) <= 6 for line in plan.splitlines() if "on audit_log" in line
+                       for count in re.findall(r"actual rows=(\d+)", line)), plan
+        watched.assert_by_index(4)
+
+
+def test_a_name_that_has_little_to_do_with_a_large_event_joins_the_two_as_a_whole(watched, filled):
+    rules = watched.rules
+    event = rules.event(capacity=10)
+    rules.register(event, rules.person(name="Unlike 9999"))
+    filled.rows("insert into turnout.users (id, email, name) select gen_random_uuid(), 'unlike' || n || '@example.com', 'Unlike ' || n"
+                " from generate_series(1, 3500) n")
+    filled.rows("vacuum analyze turnout.user_names, turnout.registrations")
+    filled.rows("update turnout.event_seats set last_queue_no = 1000000 where event_id = %s", (event,))
+    watched.plans.clear()
+    assert [row["user"]["name"] for row in rules.roster(event, name="unlike")[1]] == ["Unlike 9999"]
+    assert any("Hash Semi Join" in plan for plan in watched.plans), watched.plans
+    watched.assert_by_index(5)
+
+
 def test_people_are_found_by_index(watched, filled):
     rules = watched.rules
     rules.seen("plans", "plans@example.com")
@@ -200,6 +251,10 @@ def test_plans_made_while_the_tables_were_empty_are_right_when_they_are_not(post
         rules.cancel(answers[0].ref, people[0])
         rules.registration(answers[1].ref, people[1])
         rules.mine(people[1])
+        for filters in ({}, {"status": "waitlisted"}, {"name": "person"}):
+            assert rules.roster(event, limit=1, **filters)[0] == "ok"
+        rules.log(event)
+        rules.log(event, entity="event")
         rules.read(event)
         rules.page(limit=5)
         rules.page(category="social", limit=5)
