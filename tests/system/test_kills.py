@@ -36,6 +36,7 @@ def kill_held(turnout, pid):
 
 @pytest.mark.alone
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.full
 def test_only_the_requests_of_the_worker_fail_and_its_successor_serves_at_once(new_turnout, postgres, capsys):
     turnout = new_turnout(workers=4)

@@ -39,6 +39,7 @@ def test_a_closed_loop_asks_by_weights_and_registers_for_real(turnout, events, o
     assert made - cancelled <= held <= rows <= made
 
 
+@pytest.mark.alone
 def test_an_open_loop_keeps_its_rate(turnout):
     with Loader(turnout, people=0, mix=LIST, rate=200, duration="2s") as load:
         report = load.wait()
@@ -46,6 +47,7 @@ def test_an_open_loop_keeps_its_rate(turnout):
     assert 350 <= report["answered"] <= 401
 
 
+@pytest.mark.alone
 def test_a_pause_is_charged_to_everybody_whom_it_kept_waiting(turnout, capsys):
     """Two connections at 200 a second: of some 200 requests that were due in a second's pause, only two were on their way."""
     with Loader(turnout, people=0, mix=LIST, rate=200, connections=2) as load:
