@@ -1,6 +1,7 @@
 """/metrics, as Prometheus reads it: what has happened is counted exactly, whoever counted it has died meanwhile, and nothing that a
 client sends makes a label."""
 
+import json
 import os
 import random
 import re
@@ -12,6 +13,7 @@ import subprocess
 import time
 
 import pytest
+import yaml
 
 from api import Person
 from conftest import run_turnout
@@ -25,6 +27,7 @@ from wire import Wire, get, request
 WORKERS = 4
 DOCUMENT = TOP / "docs" / "metrics.md"
 RULES = TOP / "contrib" / "prometheus"
+DASHBOARD = TOP / "contrib" / "grafana" / "turnout.json"
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +55,21 @@ def documented():
     table = {name: (kind, set(re.findall(r"`(\w+)`", labels)), meaning) for name, kind, labels, meaning in lines}
     assert len(table) == len(lines) > 30
     return table
+
+
+def check_selectors(expressions):
+    """Every metric that they name is documented, and so are the labels by which they choose among its samples."""
+    table = documented()
+    assert len(expressions) > 10
+    for expression in expressions:
+        selectors = re.findall(r"\bturnout_(\w+)(?:\{([^}]*)\})?", expression)
+        assert selectors, expression
+        for name, labels in selectors:
+            if name not in table:
+                name = re.sub(r"_(bucket|sum|count)$", "", name)
+                assert table[name][0] == "histogram", (name, expression)
+            chosen = set(re.findall(r"(\w+)[=!]", labels)) - {"instance", "job"}
+            assert chosen <= table[name][1], (name, labels)
 
 
 def all_serve_but(turnout, gone):
@@ -104,10 +122,20 @@ def test_the_rules_for_prometheus_are_good_and_name_metrics_that_there_are(tmp_p
     for file in ("turnout.yml", "turnout.rules.yml"):
         shutil.copy(RULES / file, tmp_path)
     assert "SUCCESS" in promtool("check", "config", tmp_path / "turnout.yml")
-    table = documented()
-    named = set(re.findall(r"\bturnout_(\w+)", (RULES / "turnout.rules.yml").read_text(encoding="utf-8")))
-    parts = {f"{name}_{part}" for name, (kind, _, _) in table.items() if kind == "histogram" for part in ("bucket", "sum", "count")}
-    assert named and named <= set(table) | parts, named - set(table) - parts
+    groups = yaml.safe_load((RULES / "turnout.rules.yml").read_text(encoding="utf-8"))["groups"]
+    # `up` is Prometheus' own.
+    check_selectors([rule["expr"] for group in groups for rule in group["rules"] if not rule["expr"].startswith("up{")])
+
+
+def test_the_dashboard_names_metrics_that_there_are(tmp_path):
+    dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    check_selectors(expressions)
+    # As promtool reads expressions: by way of rules.
+    rules = [{"record": f"panel:{number}", "expr": expression.replace("$__rate_interval", "1m")}
+             for number, expression in enumerate(expressions)]
+    (tmp_path / "rules.json").write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}), encoding="utf-8")
+    assert "SUCCESS" in promtool("check", "rules", tmp_path / "rules.json")
 
 
 def test_it_says_what_runs_since_when(turnout):
