@@ -278,7 +278,7 @@
            "Times that the key set of tokens was read again.")                                                         \
     FAMILY(RELOADS, COUNTER, NUMBER, "reloads_total", RESULT, NONE, "Reloads of the configuration.")                   \
     FAMILY(RELOAD_SUCCEEDED, GAUGE, NUMBER, "reload_last_succeeded", NONE, NONE,                                       \
-           "1: the last reload took the file, or there was none; 0: the older configuration stays.")                   \
+           "1: the last reload took the file, or there was none; 0: it was refused, or not taken everywhere.")         \
     FAMILY(RELOAD_TIME, LATEST, MICROSECONDS, "reload_last_success_timestamp_seconds", NONE, NONE,                     \
            "When the configuration was read for the last time, in seconds since 1970.")                                \
     FAMILY(JOB_RUNS, COUNTER, NUMBER, "job_runs_total", JOB, RESULT, "Runs of the jobs of the scheduler.")             \

@@ -166,6 +166,24 @@ def test_jobs_are_told_with_their_last_success_which_outlives_the_scheduler(turn
     assert scrape(turnout).sum("job_last_success_timestamp_seconds", job_name="complete-events") > moment
 
 
+def test_reloads_are_counted_and_the_last_one_is_shown(new_turnout):
+    turnout = new_turnout(workers=1)
+    before = scrape(turnout)
+    assert (before.sum("reloads_total"), before.sum("reload_last_succeeded")) == (0, 1)
+    assert before.sum("reload_last_success_timestamp_seconds") > 0
+    turnout.configure(body_timeout="20s")
+    turnout.ctl("reload")
+    taken = scrape(turnout)
+    assert (taken.sum("reloads_total", result="ok"), taken.sum("reload_last_succeeded")) == (1, 1)
+    moment = taken.sum("reload_last_success_timestamp_seconds")
+    assert moment > before.sum("reload_last_success_timestamp_seconds")
+    turnout.configure(body_timeout="soon")
+    assert turnout.ctl("reload", check=False).returncode != 0
+    refused = scrape(turnout)
+    assert (refused.sum("reloads_total", result="failed"), refused.sum("reload_last_succeeded")) == (1, 0)
+    assert refused.sum("reload_last_success_timestamp_seconds") == moment
+
+
 # --- what was decided ---
 
 def test_registrations_are_counted_by_what_was_decided(turnout):
