@@ -22,6 +22,8 @@
 #define ACCEPTS_MAX 16
 /* In a drain nobody else may be left to take them; more than any listen queue holds. */
 #define DRAIN_ACCEPTS_MAX 65536
+/* In a drain that leaves the queue to others: how long a kept connection may be idle. */
+#define DRAIN_IDLE_TIME INT64_C(1000000)
 /* Of the limit of open files, for what a worker opens beside its clients: database, listeners, log, loop. */
 #define DESCRIPTORS_KEPT 64
 /* Full, or out of descriptors: the next try. */
@@ -31,6 +33,7 @@
 static void on_acceptable(evutil_socket_t descriptor, short what, void *argument);
 static void on_accept_retry(evutil_socket_t descriptor, short what, void *argument);
 static void on_reap(evutil_socket_t descriptor, short what, void *argument);
+static void on_idle_end(evutil_socket_t descriptor, short what, void *argument);
 
 static struct http_server *server_of(void *argument)
 {
@@ -95,8 +98,10 @@ struct http_server *http_server_create(const struct http_server_options *options
     buffer_reserve(&server->scratch, READ_SIZE);
     server->reaper = evtimer_new(options->base, on_reap, server);
     server->accept_retry = evtimer_new(options->base, on_accept_retry, server);
+    server->idle_end = event_new(options->base, -1, EV_PERSIST, on_idle_end, server);
     server->listeners = calloc(options->listener_count + 1, sizeof *server->listeners);
-    INVARIANT(server->reaper != NULL && server->accept_retry != NULL && server->listeners != NULL);
+    INVARIANT(server->reaper != NULL && server->accept_retry != NULL && server->idle_end != NULL &&
+              server->listeners != NULL);
     server->options.listeners = NULL; /* the caller's; ours are below */
     for (size_t i = 0; i < options->listener_count; i++) {
         struct http_listener *listener = &server->listeners[i];
@@ -126,6 +131,7 @@ void http_server_destroy(struct http_server *server)
         event_free(server->listeners[i].event);
     event_free(server->reaper);
     event_free(server->accept_retry);
+    event_free(server->idle_end);
     free(server->listeners);
     free(server->headers);
     buffer_free(&server->scratch);
@@ -325,6 +331,7 @@ static void on_reap(evutil_socket_t descriptor, short what, void *argument)
     connection_reap(server);
     if (server->draining && !server->drained && server->counters.connections == 0 && !has_listeners(server)) {
         server->drained = true;
+        event_del(server->idle_end);
         if (server->options.drained != NULL)
             server->options.drained(server->options.context);
     }
@@ -365,6 +372,23 @@ void http_server_drain(struct http_server *server, bool leave_queue)
     }
     static const struct timeval at_once = {0};
     event_add(server->reaper, &at_once);
+    struct timeval delay = clock_timeval(DRAIN_IDLE_TIME);
+    if (server->leave_queue && !evtimer_pending(server->idle_end, NULL))
+        event_add(server->idle_end, &delay);
+}
+
+/* Somebody waits for this process to end, to take its place: new clients stand in the queue meanwhile. Whoever has kept
+ * a connection and not used it all that time is not waited for as long as shutdown_timeout. */
+static void on_idle_end(evutil_socket_t descriptor, short what, void *argument)
+{
+    (void)descriptor;
+    (void)what;
+    struct http_server *server = server_of(argument);
+    struct http_connection *connection;
+    while ((connection = relief_find_idle(server)) != NULL) {
+        connection_because(connection, HTTP_CLOSED_SHUTDOWN);
+        connection_close(connection);
+    }
 }
 
 void http_server_close_all(struct http_server *server)

@@ -50,6 +50,7 @@ struct http_server {
     bool accepting;             /* the events of the listeners are added */
     bool exhausted;             /* the system gave no descriptor: only time helps */
     struct event *accept_retry; /* after that, or when the server is full */
+    struct event *idle_end;     /* in a drain that leaves the queue */
     int64_t complained_at;      /* about that, in the log */
     bool draining;
     bool leave_queue; /* of the listeners, in a drain */

@@ -256,6 +256,8 @@ static void open_everything(const struct configuration *configuration)
     char error[512];
     if (!pg_schema_expected(configuration->sql_directory, &master.schema_expected, error, sizeof error))
         log_bad_start("sql_directory: %s", error);
+    if (configuration->log_file != NULL && !log_open(configuration->log_file))
+        log_bad_start("log_file: %s: %s", configuration->log_file, strerror(errno));
     if (!handover_take(&master.listeners, &master.internal, error, sizeof error))
         log_bad_start("LISTEN_FDS: %s", error);
     unsigned mode = (unsigned)configuration->listen_mode;
@@ -322,6 +324,8 @@ int master_run(const struct configuration *configuration)
     title_set("master");
     log_set_process("master", -1);
     raise_descriptor_limit();
+    if (!service_open())
+        log_warning("NOTIFY_SOCKET is no address of a socket that can be reached; going on without");
     statistics_create();
     statistics_set(STATISTICS_BUILD_INFO, LABEL_VERSION_OWN, LABEL_NONE_ONE, 1);
     statistics_set(STATISTICS_START_TIME, LABEL_NONE_ONE, LABEL_NONE_ONE, clock_realtime());

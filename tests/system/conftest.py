@@ -86,8 +86,8 @@ def make_database(postgres, migrated):
         postgres.drop_database(name)
 
 
-def run_turnout(postgres, name, **options):
-    turnout = server.Turnout(postgres.dsn(name, sql_harness.APP), postgres.dsn(name, sql_harness.OWNER), **options)
+def run_turnout(postgres, name, kind=server.Turnout, **options):
+    turnout = kind(postgres.dsn(name, sql_harness.APP), postgres.dsn(name, sql_harness.OWNER), **options)
     turnout.database = name
     return turnout
 
@@ -104,7 +104,7 @@ def turnout(postgres, make_database):
 
 @pytest.fixture
 def new_turnout(postgres, make_database):
-    """A function that makes a turnoutd: new_turnout(start=True, database=None, **options)."""
+    """A function that makes a turnoutd: new_turnout(start=True, database=None, kind=server.Turnout, **options)."""
     made = []
 
     def make(start=True, database=None, **options):

@@ -165,12 +165,14 @@ class Turnout:
         """Starts it and, unless told otherwise, waits until its own /readyz says yes."""
         assert self.process is None or self.process.poll() is not None, "it runs already"
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(
-                [*launcher, str(programs() / "turnoutd"), "-c", str(self.configuration_file)], env=environment(), cwd="/",
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            self.process = self._spawn([*launcher, str(programs() / "turnoutd"), "-c", str(self.configuration_file)], log)
         if ready:
             self.wait_ready()
         return self
+
+    def _spawn(self, command, log, **variables):
+        return subprocess.Popen(command, env=environment(**variables), cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                start_new_session=True)
 
     def wait_ready(self, patience=60):
         def ready_or_dead():

@@ -10,18 +10,13 @@ import pytest
 
 from loader import Loader
 from sql_harness import OWNER, wait_until
-from traffic import add_event, log_moment, peers_of, pids, wait_replaced
+from traffic import add_event, log_moment, peers_of, pids, state_of, wait_replaced
 
 # Seconds of killing; `make proof` asks for the whole minute.
 SECONDS = 60 if os.environ.get("TURNOUT_FULL") else 6
 EVERY = 0.2
 # Milliseconds after which a successor serves, 99 of 100 times.
 RESPAWN = 100
-
-
-def state_of(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
-        return stat.read().rpartition(")")[2].split()[0]
 
 
 def kill_held(turnout, pid):

@@ -199,10 +199,15 @@ def add_event(connection, capacity, title="An event", status="published", starts
 
 # --- processes ---
 
+def state_of(pid):
+    """As the kernel has it: R, S, T, Z."""
+    return pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0]
+
+
 def is_alive(pid):
     """False for a zombie, too."""
     try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0] != "Z"
+        return state_of(pid) != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
 
