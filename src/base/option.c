@@ -22,7 +22,7 @@ static const struct option table[] = {
      "where the API listens, separated by commas: address:port, [address6]:port or unix:/path"},
     {"listen_mode", OPTION_MODE, PLACE(listen_mode), "0660", 0, 0777, false, "permissions of Unix sockets in listen"},
     {"internal_listen", OPTION_TEXT, PLACE(internal_listen), "127.0.0.1:9180", 0, 0, false,
-     "where /healthz and /readyz listen; never reachable from outside"},
+     "where /healthz, /readyz and /metrics listen; never reachable from outside"},
     {"control_socket", OPTION_TEXT, PLACE(control_socket), "/run/turnout/control.sock", 0, 0, false,
      "Unix socket of turnoutctl"},
     {"control_group", OPTION_TEXT, PLACE(control_group), NULL, 0, 0, false,

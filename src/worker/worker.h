@@ -13,7 +13,7 @@ struct worker_options {
     const int *listeners; /* of the API; inherited */
     size_t listener_count;
     bool listeners_stay; /* systemd has them: who waits in their queues is the next daemon's */
-    const int *internal; /* of /healthz and /readyz; inherited */
+    const int *internal; /* of /healthz, /readyz and /metrics; inherited */
     size_t internal_count;
     bool internal_stay;
     int schema_expected; /* the migration that this program needs at least */
