@@ -1,6 +1,6 @@
-/* caller: who asks. Worker process; it may read the token, the worker's memo of tokens, and call turnout.user_seen. A
- * token that was verified a moment ago costs a hash; a new one a signature and one statement, which makes the user
- * where there is none. */
+/* caller: who asks. Worker process; it may read the token, what a trusted proxy says, the worker's memo of both, and
+ * call turnout.user_seen. A token that was verified a moment ago costs a hash; a new one a signature and one statement,
+ * which makes the user where there is none. */
 #include "api/caller.h"
 
 #include <string.h>
@@ -10,6 +10,7 @@
 #include "api/answer.h"
 #include "api/api.h"
 #include "api/identity.h"
+#include "api/proxied.h"
 #include "api/statements.h"
 #include "http/problem.h"
 #include "shm/statistics.h"
@@ -22,8 +23,8 @@ struct call {
     struct http_request *request;
     caller_continue *next;
     struct caller caller;
-    const char *token;
-    size_t token_length;
+    const char *key; /* by which the memo knows them: the token, or the proxy's word */
+    size_t key_length;
     uint64_t generation; /* of the memo, when it was verified */
     struct token_claims claims;
     struct memo_person person;
@@ -75,13 +76,13 @@ static void on_user_seen(void *context, const struct pg_answer *answer)
     PQclear(answer->result);
     /* The keys may have been others since. */
     if (call->generation == memo_generation(identity_memo()))
-        memo_store(identity_memo(), call->token, call->token_length, time(NULL), call->claims.expires_at,
-                   &call->person);
+        memo_store(identity_memo(), call->key, call->key_length, time(NULL), call->claims.expires_at, &call->person);
     go_on(call);
 }
 
 static void ask_who_it_is(struct call *call)
 {
+    call->generation = memo_generation(identity_memo());
     const struct token_claims *claims = &call->claims;
     struct pg_query query = {.statement = &statement_user_seen,
                              .parameters = {claims->issuer, claims->subject, claims->email, claims->name,
@@ -103,47 +104,104 @@ static const char *bearer_token(const char *header)
     return *token == '\0' || strpbrk(token, " ,") != NULL ? NULL : token;
 }
 
-void caller_identify(struct http_request *request, enum caller_need need, caller_continue *next)
+static struct call *begin_call(struct http_request *request, caller_continue *next)
 {
-    const struct api *api = api_get();
-    const char *header = http_request_header(request, "authorization");
-    if (header == NULL) {
-        static const struct caller anybody = {.user_id = NULL, .role = NULL};
-        if (need == CALLER_ANYBODY && api->configuration->public_read)
-            next(request, &anybody);
-        else
-            ask_for_token(request);
-        return;
-    }
     struct call *call = arena_zalloc(request->arena, sizeof *call);
     call->magic = CALL_MAGIC;
     call->request = request;
     call->next = next;
-    call->token = bearer_token(header);
-    if (call->token == NULL) {
+    return call;
+}
+
+static bool is_remembered(struct call *call)
+{
+    return memo_find(identity_memo(), call->key, call->key_length, time(NULL), &call->person);
+}
+
+static void identify_by_token(struct call *call, const char *header)
+{
+    struct http_request *request = call->request;
+    call->key = bearer_token(header);
+    if (call->key == NULL) {
         refuse_token(request, "Send the header as \"Authorization: Bearer TOKEN\".");
         return;
     }
-    call->token_length = strlen(call->token);
-    int64_t now = time(NULL);
-    if (memo_find(identity_memo(), call->token, call->token_length, now, &call->person)) {
+    call->key_length = strlen(call->key);
+    if (is_remembered(call)) {
         statistics_count(STATISTICS_TOKENS, LABEL_TOKEN_REMEMBERED);
         go_on(call);
         return;
     }
-    enum token_result result = identity_verify(call->token, call->token_length, request->arena, &call->claims);
+    enum token_result result = identity_verify(call->key, call->key_length, request->arena, &call->claims);
     statistics_count(STATISTICS_TOKENS, result == TOKEN_OK ? LABEL_TOKEN_VERIFIED : LABEL_TOKEN_REFUSED);
-    if (result != TOKEN_OK) {
+    if (result == TOKEN_OK)
+        ask_who_it_is(call);
+    else
         refuse_token(request, token_result_text(result));
+}
+
+/* What a proxy says is signed by nobody and looked at anew each time; the memo spares the look into the users table. */
+static void identify_by_proxy(struct call *call)
+{
+    struct http_request *request = call->request;
+    if (proxied_is_forged(request)) {
+        statistics_count(STATISTICS_PROXY_IDENTITIES, LABEL_PROXIED_REFUSED);
+        problem_respond(request, PROBLEM_FORBIDDEN,
+                        &(struct problem_details){.detail = "Another site made the browser send this request."});
         return;
     }
-    call->generation = memo_generation(identity_memo());
+    call->key = proxied_spelling(request, &call->claims, &call->key_length);
+    call->claims.expires_at = time(NULL) + MEMO_SECONDS;
+    if (is_remembered(call)) {
+        statistics_count(STATISTICS_PROXY_IDENTITIES, LABEL_PROXIED_REMEMBERED);
+        go_on(call);
+        return;
+    }
+    statistics_count(STATISTICS_PROXY_IDENTITIES, LABEL_PROXIED_TAKEN);
     ask_who_it_is(call);
 }
 
+static void refuse_proxied(struct http_request *request, enum proxied why)
+{
+    statistics_count(STATISTICS_PROXY_IDENTITIES, LABEL_PROXIED_REFUSED);
+    if (why == PROXIED_TWICE)
+        problem_respond(request, PROBLEM_BAD_REQUEST,
+                        &(struct problem_details){.detail = "Send each header of identity once."});
+    else
+        refuse_token(request, "What the proxy in front says of the person is incomplete or not usable.");
+}
+
+/* A token decides where there is one, also one that is refused: who wrote it meant it, and a proxy's headers come along
+ * whoever asks. */
+void caller_identify(struct http_request *request, enum caller_need need, caller_continue *next)
+{
+    struct token_claims claims;
+    const char *header = http_request_header(request, "authorization");
+    enum proxied proxied = proxied_read(request, &claims);
+    if (header != NULL) {
+        identify_by_token(begin_call(request, next), header);
+    } else if (proxied == PROXIED_SOMEBODY) {
+        struct call *call = begin_call(request, next);
+        call->claims = claims;
+        identify_by_proxy(call);
+    } else if (proxied != PROXIED_NOBODY) {
+        refuse_proxied(request, proxied);
+    } else if (need == CALLER_ANYBODY && api_get()->configuration->public_read) {
+        static const struct caller anybody = {.user_id = NULL, .role = NULL};
+        next(request, &anybody);
+    } else {
+        ask_for_token(request);
+    }
+}
+
+#define PRIVATE "Cache-Control: private, no-cache\r\nVary: Authorization"
+#define PUBLIC "Cache-Control: public, max-age=1, stale-while-revalidate=10, stale-if-error=60\r\nVary: Authorization"
+
 const char *caller_cache_control(const struct http_request *request)
 {
-    if (request->user_id != NULL)
-        return "Cache-Control: private, no-cache\r\nVary: Authorization\r\n";
-    return "Cache-Control: public, max-age=1, stale-while-revalidate=10, stale-if-error=60\r\nVary: Authorization\r\n";
+    const char *subject = request->from_proxy ? api_get()->configuration->proxy_subject_header : NULL;
+    bool private = request->user_id != NULL;
+    if (subject == NULL)
+        return private ? PRIVATE "\r\n" : PUBLIC "\r\n";
+    return arena_printf(request->arena, "%s, %s\r\n", private ? PRIVATE : PUBLIC, subject);
 }

@@ -92,6 +92,11 @@ static void on_refused(void *context, enum guard_verdict verdict)
 
 static void on_happened(void *context, enum http_occurrence what, int64_t n)
 {
+    if (what == HTTP_ADDRESS_UNTRUSTED || what == HTTP_ADDRESS_UNUSABLE) {
+        statistics_count(STATISTICS_PROXY_HEADERS_DROPPED,
+                         what == HTTP_ADDRESS_UNTRUSTED ? LABEL_DROP_ADDRESS_UNTRUSTED : LABEL_DROP_ADDRESS_UNUSABLE);
+        return;
+    }
     static const struct {
         enum statistics_family family;
         unsigned second;

@@ -82,9 +82,9 @@ static int take_value(void *context, const char *section, const char *name, cons
         complain(reading, name, what);
         return 0;
     }
-    char expected[128];
+    char expected[256];
     if (!option_store(option, &reading->whole->values, value, expected, sizeof expected)) {
-        char what[256];
+        char what[384];
         snprintf(what, sizeof what, "expected %s, not \"%.60s\"", expected, value);
         complain(reading, name, what);
         return 0;
@@ -126,6 +126,33 @@ static const char *origin_of(const struct whole *whole, const char *name)
     return origin == NULL ? "default" : origin;
 }
 
+static bool is_set(const struct configuration *values, const char *name)
+{
+    char text[8];
+    option_show(option_find(name), values, text, sizeof text);
+    return text[0] != '\0';
+}
+
+/* A proxy that signs people in names at least who it is and how to write to them, and is somebody whom we know. */
+static bool check_proxy(const struct whole *whole, char *error, size_t error_size)
+{
+    static const struct {
+        const char *option;
+        const char *needs;
+    } pairs[] = {{"proxy_subject_header", "proxy_email_header"}, {"proxy_subject_header", "proxy_issuer"},
+                 {"proxy_subject_header", "trusted_proxies"},    {"proxy_email_header", "proxy_subject_header"},
+                 {"proxy_name_header", "proxy_subject_header"},  {"proxy_department_header", "proxy_subject_header"},
+                 {"proxy_kind_header", "proxy_subject_header"},  {"proxy_role_header", "proxy_subject_header"}};
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        if (is_set(&whole->values, pairs[i].option) && !is_set(&whole->values, pairs[i].needs)) {
+            snprintf(error, error_size, "%s: %s: expected %s beside it", origin_of(whole, pairs[i].option),
+                     pairs[i].option, pairs[i].needs);
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Values that are right alone and wrong together. */
 bool configuration_check(const struct configuration *values, char *error, size_t error_size)
 {
@@ -152,14 +179,12 @@ bool configuration_check(const struct configuration *values, char *error, size_t
     static const char *const needed[] = {"listen",        "internal_listen", "control_socket",  "database",
                                          "sql_directory", "jwt_keys_file",   "cursor_key_file", NULL};
     for (const char *const *name = needed; *name != NULL; name++) {
-        char text[8];
-        option_show(option_find(*name), values, text, sizeof text);
-        if (text[0] == '\0') {
+        if (!is_set(values, *name)) {
             snprintf(error, error_size, "%s: %s: expected a value", origin_of(whole, *name), *name);
             return false;
         }
     }
-    return true;
+    return check_proxy(whole, error, error_size);
 }
 
 static char *copy_text(const char *text)
@@ -196,11 +221,9 @@ void configuration_free(struct configuration *configuration)
     if (configuration == NULL)
         return;
     struct whole *whole = (struct whole *)configuration;
-    char expected[128];
     for (const struct option *option = option_table(); option->name != NULL; option++) {
         free(whole->origins[option - option_table()]);
-        if (option->type == OPTION_TEXT)
-            INVARIANT(option_store(option, configuration, "", expected, sizeof expected));
+        option_clear(option, configuration);
     }
     free(whole->origins);
     free(whole->path);

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/object.h"
 
+struct network_list;
 struct option;
 
 /* Boot lifetime. Texts are owned by the configuration; an option that is not set and has no default is NULL. */
@@ -61,6 +62,16 @@ struct configuration {
     bool trust_role_claim;
     bool public_read;
     const char *cursor_key_file;
+    /* what proxies say */
+    const struct network_list *trusted_proxies; /* NULL: nobody */
+    const char *client_address_header;
+    const char *proxy_subject_header; /* NULL: no proxy signs people in */
+    const char *proxy_email_header;
+    const char *proxy_name_header;
+    const char *proxy_department_header;
+    const char *proxy_kind_header;
+    const char *proxy_role_header;
+    const char *proxy_issuer;
     /* scheduler */
     int64_t complete_interval;
     int64_t prune_interval;

@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/configuration.h"
+#include "base/network.h"
 
 #define PLACE(member) offsetof(struct configuration, member)
 #define MS INT64_C(1000)
@@ -15,6 +17,7 @@
 #define MINUTE (60 * SECOND)
 #define HOUR (60 * MINUTE)
 #define DAY (24 * HOUR)
+#define HEADER_NAME_MAX 64
 
 /* clang-format off */
 static const struct option table[] = {
@@ -77,6 +80,19 @@ static const struct option table[] = {
     {"public_read", OPTION_SWITCH, PLACE(public_read), "yes", 0, 0, true, "published, completed and cancelled events are readable without a token"},
     {"cursor_key_file", OPTION_TEXT, PLACE(cursor_key_file), TURNOUT_SYSCONFDIR "/turnout/cursor.key", 0, 0, true,
      "secret that signs page cursors, the same on all hosts; at least 32 bytes"},
+
+    {"trusted_proxies", OPTION_NETWORKS, PLACE(trusted_proxies), "unix", 0, 0, true,
+     "whose word on clients is taken, separated by commas: addresses, networks, and unix for whoever comes over a Unix socket"},
+    {"client_address_header", OPTION_HEADER, PLACE(client_address_header), "X-Real-IP", 0, 0, true,
+     "header by which a trusted proxy names the client's address"},
+    {"proxy_subject_header", OPTION_HEADER, PLACE(proxy_subject_header), NULL, 0, 0, true,
+     "header by which a trusted proxy names who is signed in, for ever the same for one person; not set: it names nobody"},
+    {"proxy_email_header", OPTION_HEADER, PLACE(proxy_email_header), NULL, 0, 0, true, "header with that person's e-mail address"},
+    {"proxy_name_header", OPTION_HEADER, PLACE(proxy_name_header), NULL, 0, 0, true, "header with the name, in UTF-8"},
+    {"proxy_department_header", OPTION_HEADER, PLACE(proxy_department_header), NULL, 0, 0, true, "header with the department, in UTF-8"},
+    {"proxy_kind_header", OPTION_HEADER, PLACE(proxy_kind_header), NULL, 0, 0, true, "header that says employee or guest"},
+    {"proxy_role_header", OPTION_HEADER, PLACE(proxy_role_header), NULL, 0, 0, true, "header that says participant, organizer or admin"},
+    {"proxy_issuer", OPTION_TEXT, PLACE(proxy_issuer), "proxy", 0, 0, true, "issuer under which the subjects of proxies are known"},
 
     {"complete_interval", OPTION_DURATION, PLACE(complete_interval), "30s", 10 * MS, DAY, true, "how often events that have ended are completed"},
     {"prune_interval", OPTION_DURATION, PLACE(prune_interval), "1m", 10 * MS, DAY, true, "how often changes and idempotency keys are pruned"},
@@ -208,6 +224,70 @@ static void store_text(const char **place, const char *text)
     INVARIANT(*place != NULL);
 }
 
+/* Names that mean something to us or to the proxy whatever the options say. */
+static bool is_reserved(const char *name)
+{
+    static const char *const names[] = {"Authorization",
+                                        "Connection",
+                                        "Content-Encoding",
+                                        "Content-Length",
+                                        "Content-Type",
+                                        "Cookie",
+                                        "Expect",
+                                        "Host",
+                                        "If-Match",
+                                        "If-None-Match",
+                                        "Idempotency-Key",
+                                        "Origin",
+                                        "TE",
+                                        "Sec-Fetch-Site",
+                                        "Traceparent",
+                                        "Transfer-Encoding",
+                                        "Upgrade",
+                                        "X-Request-Id",
+                                        NULL};
+    for (const char *const *one = names; *one != NULL; one++) {
+        if (strcasecmp(*one, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool store_header(const char **place, const char *text, char *expected, size_t expected_size)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~";
+    if (strlen(text) <= HEADER_NAME_MAX && text[strspn(text, letters)] == '\0' && !is_reserved(text)) {
+        store_text(place, text);
+        return true;
+    }
+    snprintf(expected, expected_size, "the name of a header of at most %d characters that has no meaning yet",
+             HEADER_NAME_MAX);
+    return false;
+}
+
+static bool store_networks(const struct network_list **place, const char *text, char *expected, size_t expected_size)
+{
+    char error[128];
+    struct network_list *list = NULL;
+    if (text[0] != '\0') {
+        list = network_list_parse(text, error, sizeof error);
+        if (list == NULL) {
+            snprintf(expected, expected_size, "addresses, networks or unix (%s)", error);
+            return false;
+        }
+    }
+    network_list_free((struct network_list *)(uintptr_t)*place);
+    *place = list;
+    return true;
+}
+
+void option_clear(const struct option *option, struct configuration *configuration)
+{
+    char expected[128];
+    if (option->type == OPTION_TEXT || option->type == OPTION_HEADER || option->type == OPTION_NETWORKS)
+        INVARIANT(option_store(option, configuration, "", expected, sizeof expected));
+}
+
 bool option_store(const struct option *option, struct configuration *configuration, const char *text, char *expected,
                   size_t expected_size)
 {
@@ -236,6 +316,10 @@ bool option_store(const struct option *option, struct configuration *configurati
         }
         snprintf(expected, expected_size, "logfmt or json");
         return false;
+    case OPTION_NETWORKS:
+        return store_networks(place, text, expected, expected_size);
+    case OPTION_HEADER:
+        return store_header(place, text, expected, expected_size);
     }
     return false;
 }
@@ -252,7 +336,8 @@ void option_show(const struct option *option, const struct configuration *config
 {
     const void *place = (const char *)configuration + option->offset;
     switch (option->type) {
-    case OPTION_TEXT: {
+    case OPTION_TEXT:
+    case OPTION_HEADER: {
         const char *value = *(const char *const *)place;
         snprintf(text, size, "%s", value == NULL ? "" : value);
         break;
@@ -273,6 +358,9 @@ void option_show(const struct option *option, const struct configuration *config
         break;
     case OPTION_FORMAT:
         snprintf(text, size, "%s", *(const enum log_format *)place == LOG_FORMAT_JSON ? "json" : "logfmt");
+        break;
+    case OPTION_NETWORKS:
+        snprintf(text, size, "%s", network_list_text(*(const struct network_list *const *)place));
         break;
     }
 }

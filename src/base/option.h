@@ -18,6 +18,8 @@ enum option_type {
     OPTION_MODE,     /* permission bits, octal */
     OPTION_LEVEL,    /* of the log */
     OPTION_FORMAT,   /* of the log */
+    OPTION_NETWORKS, /* of peers (network.h); a struct network_list, NULL for nobody */
+    OPTION_HEADER,   /* the name of a header that a proxy sets; NULL: none */
 };
 
 /* More than a value of the file can be long, as it would be written, with its end. */
@@ -47,6 +49,8 @@ bool option_store(const struct option *option, struct configuration *configurati
 
 /* Is the option's value the same in both? */
 bool option_equal(const struct option *option, const struct configuration *one, const struct configuration *other);
+/* Frees what the configuration owns of the value. */
+void option_clear(const struct option *option, struct configuration *configuration);
 
 /* Writes the value as it would be written in the file. */
 void option_show(const struct option *option, const struct configuration *configuration, char *text, size_t size);

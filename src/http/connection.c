@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -393,7 +392,7 @@ static struct http_connection *take_spare(struct http_server *server)
     return connection;
 }
 
-void connection_open(struct http_server *server, int descriptor, const char *address)
+void connection_open(struct http_server *server, int descriptor, const struct network_peer *peer)
 {
     struct http_connection *connection = take_spare(server);
     connection->magic = CONNECTION_MAGIC;
@@ -401,7 +400,8 @@ void connection_open(struct http_server *server, int descriptor, const char *add
     connection->descriptor = descriptor;
     connection->accepted_at = clock_monotonic();
     connection->timer_until = NEVER;
-    snprintf(connection->address, sizeof connection->address, "%s", address);
+    connection->peer = *peer;
+    network_peer_write(peer, connection->address);
     struct event_base *base = server->options.base;
     event_assign(&connection->read_event, base, descriptor, EV_READ | EV_PERSIST, on_readable, connection);
     event_assign(&connection->write_event, base, descriptor, EV_WRITE, on_writable, connection);

@@ -6,13 +6,13 @@
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
 #include <sys/uio.h>
 
 #include "base/buffer.h"
+#include "base/network.h"
 #include "http/exchange.h"
 #include "http/guard.h"
 #include "http/server_internal.h"
@@ -66,12 +66,13 @@ struct http_connection {
     struct event read_event;
     struct event write_event;
     struct event timer;
-    char address[INET6_ADDRSTRLEN];
+    struct network_peer peer;
+    char address[NETWORK_TEXT_SIZE]; /* of the peer */
 };
 #define CONNECTION_MAGIC 0x434f4e4eU
 
-/* Takes over an accepted descriptor; `address` is what the log and handlers see as the client. */
-void connection_open(struct http_server *server, int descriptor, const char *address);
+/* Takes over an accepted descriptor. */
+void connection_open(struct http_server *server, int descriptor, const struct network_peer *peer);
 /* Says why it is going to be closed; the first reason stays. */
 static inline void connection_because(struct http_connection *connection, enum http_occurrence reason)
 {

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/child.h"
+#include "http/forwarded.h"
 #include "http/parser.h"
 #include "http/problem.h"
 
@@ -158,6 +159,7 @@ static enum guard_verdict judge_headers(struct http_connection *connection, cons
     struct http_exchange *exchange = connection->exchange;
     enum guard_verdict verdict = guard_check(block, length, server->headers, &exchange->facts);
     exchange_fill(exchange, block, length, server->headers);
+    forwarded_read(exchange, &connection->peer);
     if (verdict == GUARD_OK)
         verdict = parser_read_headers(exchange, block, length);
     return verdict;

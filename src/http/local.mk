@@ -1,6 +1,7 @@
 noinst_LIBRARIES += libhttp.a
 libhttp_a_SOURCES = src/http/body.c src/http/body.h src/http/connection.c src/http/connection.h src/http/exchange.h \
-  src/http/guard.c src/http/guard.h src/http/intake.c src/http/intake.h src/http/parser.c src/http/parser.h \
+  src/http/forwarded.c src/http/forwarded.h src/http/guard.c src/http/guard.h \
+  src/http/intake.c src/http/intake.h src/http/parser.c src/http/parser.h \
   src/http/problem.c src/http/problem.h src/http/query.c src/http/query.h src/http/relief.c src/http/relief.h \
   src/http/request.c src/http/request.h src/http/response.c src/http/router.c src/http/router.h src/http/server.c src/http/server.h \
   src/http/server_internal.h

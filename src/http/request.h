@@ -49,10 +49,11 @@ struct http_request {
     size_t header_count;
     const char *body; /* NUL-terminated, de-chunked; never NULL */
     size_t body_length;
-    const char *request_id;  /* the proxy's (a valid X-Request-Id) or made */
-    const char *traceparent; /* of W3C Trace Context where it is well formed, else NULL */
-    const char *user_id;     /* set by identity; NULL without; for the log */
-    const char *client_address;
+    const char *request_id;             /* the proxy's (a valid X-Request-Id) or made */
+    const char *traceparent;            /* of W3C Trace Context where it is well formed, else NULL */
+    const char *user_id;                /* set by identity; NULL without; for the log */
+    const char *client_address;         /* the peer's, or what a trusted proxy names; "unix" without one */
+    bool from_proxy;                    /* the peer is one of trusted_proxies: what it says of the client counts */
     int64_t started_at;                 /* clock_monotonic of its first byte */
     void *context;                      /* the handler's own */
     struct http_connection *connection; /* NULL once the client has gone */

@@ -2,7 +2,6 @@
  * Worker process; the listening sockets are inherited from the master and shared with the other workers. */
 #include "http/server.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -160,24 +159,13 @@ void http_server_statistics(const struct http_server *server, struct http_statis
 
 /* ---- accepting ---- */
 
-static void write_address(const struct sockaddr_storage *peer, char text[INET6_ADDRSTRLEN])
-{
-    const void *bytes = NULL;
-    if (peer->ss_family == AF_INET)
-        bytes = &((const struct sockaddr_in *)peer)->sin_addr;
-    else if (peer->ss_family == AF_INET6)
-        bytes = &((const struct sockaddr_in6 *)peer)->sin6_addr;
-    if (bytes == NULL || inet_ntop(peer->ss_family, bytes, text, INET6_ADDRSTRLEN) == NULL)
-        memcpy(text, "unix", 5);
-}
-
 enum accept_result { ACCEPT_MORE, ACCEPT_NONE, ACCEPT_EXHAUSTED };
 
 static enum accept_result accept_one(struct http_server *server, int listener)
 {
-    struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
-    socklen_t size = sizeof peer;
-    int descriptor = accept4(listener, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    struct sockaddr_storage name = {.ss_family = AF_UNSPEC};
+    socklen_t size = sizeof name;
+    int descriptor = accept4(listener, (struct sockaddr *)&name, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (descriptor < 0) {
         switch (errno) {
         case EMFILE:
@@ -195,13 +183,12 @@ static enum accept_result accept_one(struct http_server *server, int listener)
             return ACCEPT_MORE;
         }
     }
-    char address[INET6_ADDRSTRLEN];
-    write_address(&peer, address);
-    if (peer.ss_family == AF_INET || peer.ss_family == AF_INET6) {
+    struct network_peer peer = network_peer_of(&name);
+    if (peer.kind == NETWORK_IP) {
         int on = 1;
         (void)setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     }
-    connection_open(server, descriptor, address);
+    connection_open(server, descriptor, &peer);
     return ACCEPT_MORE;
 }
 

@@ -25,10 +25,12 @@ enum http_occurrence {
     HTTP_CLOSED_ROOM, /* idle, and somebody else wanted to come in */
     HTTP_CLOSED_SHUTDOWN,
     HTTP_ACCEPTED,
-    HTTP_RECEIVED,  /* `n` bytes */
-    HTTP_FULL,      /* max_connections are open: accepting has stopped */
-    HTTP_EXHAUSTED, /* the system gives no descriptor or memory: the same */
-    HTTP_CUT_OFF,   /* slow clients hold connection_memory: one of them is ended before its time */
+    HTTP_RECEIVED,          /* `n` bytes */
+    HTTP_FULL,              /* max_connections are open: accepting has stopped */
+    HTTP_EXHAUSTED,         /* the system gives no descriptor or memory: the same */
+    HTTP_CUT_OFF,           /* slow clients hold connection_memory: one of them is ended before its time */
+    HTTP_ADDRESS_UNTRUSTED, /* client_address_header came from a peer that is none of trusted_proxies */
+    HTTP_ADDRESS_UNUSABLE,  /* it came from one, and holds no address */
     HTTP_OCCURRENCE_COUNT
 };
 
@@ -52,6 +54,7 @@ struct http_server_options {
     const int
         *listeners; /* non-blocking listening sockets, inherited; not closed by the server before http_server_drain */
     size_t listener_count;
+    bool behind_proxies;                  /* trusted_proxies counts here; else no peer is believed */
     const struct http_observer *observer; /* NULL: nobody counts; boot lifetime */
     bool listeners_stay; /* others have them open and go on: a drain leaves them who waits in their queues */
     /* Called when the last connection has gone after http_server_drain. */

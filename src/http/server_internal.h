@@ -46,12 +46,13 @@ struct http_server {
     struct guard_limits limits;
     struct router *router;
     struct http_listener *listeners;
-    int64_t connections_max;    /* that the limit of open files allows */
-    bool accepting;             /* the events of the listeners are added */
-    bool exhausted;             /* the system gave no descriptor: only time helps */
-    struct event *accept_retry; /* after that, or when the server is full */
-    struct event *idle_end;     /* in a drain that leaves the queue */
-    int64_t complained_at;      /* about that, in the log */
+    int64_t connections_max;          /* that the limit of open files allows */
+    bool accepting;                   /* the events of the listeners are added */
+    bool exhausted;                   /* the system gave no descriptor: only time helps */
+    struct event *accept_retry;       /* after that, or when the server is full */
+    struct event *idle_end;           /* in a drain that leaves the queue */
+    int64_t complained_at;            /* about that, in the log */
+    int64_t complained_of_address[2]; /* in the log: untrusted, unusable (forwarded.c) */
     bool draining;
     bool leave_queue; /* of the listeners, in a drain */
     bool drained;     /* options.drained has been called */

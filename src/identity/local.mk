@@ -1,5 +1,6 @@
 noinst_LIBRARIES += libidentity.a
-libidentity_a_SOURCES = src/identity/base64url.c src/identity/base64url.h src/identity/cursor.c src/identity/cursor.h \
+libidentity_a_SOURCES = src/identity/base64url.c src/identity/base64url.h src/identity/claim.c \
+  src/identity/claim.h src/identity/cursor.c src/identity/cursor.h \
   src/identity/jwk.c src/identity/jwk.h src/identity/key.c src/identity/key.h src/identity/key_file.c \
   src/identity/key_file.h src/identity/key_set.c \
   src/identity/key_set.h src/identity/memo.c src/identity/memo.h src/identity/token.h src/identity/token_sign.c \

@@ -6,10 +6,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "identity/claim.h"
+
 #define MICROSECONDS INT64_C(1000000)
 /* 9999-12-31T23:59:59Z: what RFC 3339 can write. Also finds an exp that was given in milliseconds. */
 #define SECONDS_MAX INT64_C(253402300799)
-#define EMAIL_SIZE_MAX 254 /* RFC 5321, 4.5.3.1.3, without the angle brackets */
 
 enum need { OPTIONAL, REQUIRED };
 
@@ -19,12 +20,6 @@ static enum token_result check_audience(json_t *json, const struct token_policy 
 static enum token_result read_claims(json_t *json, struct arena *arena, struct token_claims *claims);
 static bool read_moment(json_t *number, int64_t *microseconds);
 static bool read_verified(json_t *flag, bool *verified);
-static bool is_name(const char *text, size_t length);
-static bool is_short(const char *text, size_t length);
-static bool is_email(const char *text, size_t length);
-static bool is_kind(const char *text, size_t length);
-static bool is_role(const char *text, size_t length);
-static bool is_plain_text(const char *text, size_t length, size_t characters_max);
 
 /* The texts that we take from a token, each with its place in struct token_claims and what it must look like. */
 static const struct {
@@ -33,15 +28,15 @@ static const struct {
     enum need need;
     bool (*is_fine)(const char *text, size_t length);
 } text_claims[] = {
-    {"iss", offsetof(struct token_claims, issuer), REQUIRED, is_name},
-    {"sub", offsetof(struct token_claims, subject), REQUIRED, is_name},
-    {"email", offsetof(struct token_claims, email), REQUIRED, is_email},
-    {"name", offsetof(struct token_claims, name), OPTIONAL, is_name},
-    {"department", offsetof(struct token_claims, department), OPTIONAL, is_name},
-    {"kind", offsetof(struct token_claims, kind), OPTIONAL, is_kind},
-    {"role", offsetof(struct token_claims, role), OPTIONAL, is_role},
-    {"locale", offsetof(struct token_claims, locale), OPTIONAL, is_short},
-    {"zoneinfo", offsetof(struct token_claims, zoneinfo), OPTIONAL, is_short},
+    {"iss", offsetof(struct token_claims, issuer), REQUIRED, claim_is_name},
+    {"sub", offsetof(struct token_claims, subject), REQUIRED, claim_is_name},
+    {"email", offsetof(struct token_claims, email), REQUIRED, claim_is_email},
+    {"name", offsetof(struct token_claims, name), OPTIONAL, claim_is_name},
+    {"department", offsetof(struct token_claims, department), OPTIONAL, claim_is_name},
+    {"kind", offsetof(struct token_claims, kind), OPTIONAL, claim_is_kind},
+    {"role", offsetof(struct token_claims, role), OPTIONAL, claim_is_role},
+    {"locale", offsetof(struct token_claims, locale), OPTIONAL, claim_is_short},
+    {"zoneinfo", offsetof(struct token_claims, zoneinfo), OPTIONAL, claim_is_short},
 };
 
 enum token_result token_verify(const struct key_set *keys, const struct token_policy *policy, const char *token,
@@ -189,65 +184,4 @@ static bool read_verified(json_t *flag, bool *verified)
         return false;
     *verified = strcmp(text, "true") == 0;
     return true;
-}
-
-static bool is_name(const char *text, size_t length)
-{
-    return is_plain_text(text, length, 255);
-}
-
-/* A language tag or the name of a time zone. */
-static bool is_short(const char *text, size_t length)
-{
-    return is_plain_text(text, length, 64);
-}
-
-/* Looks like an address, and cannot break out of a mail header: whether it exists is the issuer's word. White space of
- * any script is refused because the users table does. */
-static bool is_email(const char *text, size_t length)
-{
-    static const char *const spaces[] = {
-        "\u00a0", "\u1680", "\u2000", "\u2001", "\u2002", "\u2003", "\u2004", "\u2005",
-        "\u2006", "\u2007", "\u2008", "\u2009", "\u200a", "\u202f", "\u205f", "\u3000",
-    };
-    const char *at = strchr(text, '@');
-
-    for (size_t i = 0; i < sizeof spaces / sizeof spaces[0]; i++) {
-        if (strstr(text, spaces[i]) != NULL)
-            return false;
-    }
-    return length <= EMAIL_SIZE_MAX && is_plain_text(text, length, EMAIL_SIZE_MAX) && at != NULL && at != text &&
-           at[1] != '\0' && strchr(at + 1, '@') == NULL && text[strcspn(text, " <>()[]\\,;:\"")] == '\0';
-}
-
-static bool is_kind(const char *text, size_t length)
-{
-    (void)length;
-    return strcmp(text, "employee") == 0 || strcmp(text, "guest") == 0;
-}
-
-/* A role that we do not know is refused, not taken for the lowest: somebody meant something by it. */
-static bool is_role(const char *text, size_t length)
-{
-    (void)length;
-    return strcmp(text, "participant") == 0 || strcmp(text, "organizer") == 0 || strcmp(text, "admin") == 0;
-}
-
-/* No control characters (C0, DEL, C1, U+2028, U+2029) and at most so many characters. The text is UTF-8 and free of
- * NUL: jansson has refused anything else. */
-static bool is_plain_text(const char *text, size_t length, size_t characters_max)
-{
-    const unsigned char *bytes = (const unsigned char *)text;
-    size_t characters = 0;
-
-    for (size_t i = 0; i < length; i++) {
-        if (bytes[i] < 0x20 || bytes[i] == 0x7f)
-            return false;
-        if (bytes[i] == 0xc2 && bytes[i + 1] < 0xa0)
-            return false;
-        if (bytes[i] == 0xe2 && bytes[i + 1] == 0x80 && (bytes[i + 2] == 0xa8 || bytes[i + 2] == 0xa9))
-            return false;
-        characters += (bytes[i] & 0xc0u) != 0x80;
-    }
-    return characters <= characters_max;
 }

@@ -134,6 +134,20 @@
     LABEL(TOKEN_VERIFIED, STATISTICS_TAG("result", "verified"))     \
     LABEL(TOKEN_REFUSED, STATISTICS_TAG("result", "refused"))
 
+/* Who a trusted proxy says is signed in. */
+#define STATISTICS_PROXIED_LABELS(LABEL)                              \
+    LABEL(PROXIED_REMEMBERED, STATISTICS_TAG("result", "remembered")) \
+    LABEL(PROXIED_TAKEN, STATISTICS_TAG("result", "taken"))           \
+    LABEL(PROXIED_REFUSED, STATISTICS_TAG("result", "refused"))
+
+/* What is done with the headers of proxies that are not taken: UNTRUSTED, from a peer that is none of trusted_proxies;
+ * UNUSABLE, from one that is, with a value that cannot be used. */
+#define STATISTICS_DROP_LABELS(LABEL)                                                                                 \
+    LABEL(DROP_ADDRESS_UNTRUSTED, STATISTICS_TAG("what", "client-address") "," STATISTICS_TAG("reason", "untrusted")) \
+    LABEL(DROP_ADDRESS_UNUSABLE, STATISTICS_TAG("what", "client-address") "," STATISTICS_TAG("reason", "unusable"))   \
+    LABEL(DROP_IDENTITY_UNTRUSTED, STATISTICS_TAG("what", "identity") "," STATISTICS_TAG("reason", "untrusted"))      \
+    LABEL(DROP_IDENTITY_UNUSABLE, STATISTICS_TAG("what", "identity") "," STATISTICS_TAG("reason", "unusable"))
+
 /* A pool exists in one role only, so the two labels are one list. */
 #define STATISTICS_POOL_LABELS(LABEL)                                                                \
     LABEL(POOL_WORKER_READ, STATISTICS_TAG("role", "worker") "," STATISTICS_TAG("pool", "read"))     \
@@ -200,6 +214,8 @@
     DIMENSION(PAUSE)                         \
     DIMENSION(REFUSAL)                       \
     DIMENSION(TOKEN)                         \
+    DIMENSION(DROP)                          \
+    DIMENSION(PROXIED)                       \
     DIMENSION(POOL)                          \
     DIMENSION(USE)                           \
     DIMENSION(TIMEOUT)                       \
@@ -272,8 +288,10 @@
            "Writes with an Idempotency-Key, by what became of the key.")                                               \
     FAMILY(TOKENS, COUNTER, NUMBER, "tokens_total", TOKEN, NONE,                                                       \
            "Tokens looked at: remembered from an earlier request, verified, or refused.")                              \
-    FAMILY(PROXY_HEADERS_DROPPED, COUNTER, NUMBER, "proxy_headers_dropped_total", NONE, NONE,                          \
-           "Headers of identity or client address that came from a peer that is not trusted.")                         \
+    FAMILY(PROXY_IDENTITIES, COUNTER, NUMBER, "proxy_identities_total", PROXIED, NONE,                                 \
+           "Identities named by trusted proxies: remembered from an earlier request, taken, or refused.")              \
+    FAMILY(PROXY_HEADERS_DROPPED, COUNTER, NUMBER, "proxy_headers_dropped_total", DROP, NONE,                          \
+           "Requests whose headers of identity or client address were not taken.")                                     \
     FAMILY(KEY_SET_READS, COUNTER, NUMBER, "key_set_reads_total", RESULT, NONE,                                        \
            "Times that the key set of tokens was read again.")                                                         \
     FAMILY(RELOADS, COUNTER, NUMBER, "reloads_total", RESULT, NONE, "Reloads of the configuration.")                   \

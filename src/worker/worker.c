@@ -191,6 +191,7 @@ static struct http_server *serve(unsigned listener, const struct http_route *rou
                                           .routes = routes,
                                           .listeners = listeners,
                                           .listener_count = count,
+                                          .behind_proxies = listener == LABEL_LISTENER_PUBLIC,
                                           .observer = metrics_observer(listener),
                                           .listeners_stay = stay,
                                           .drained = on_drained};

@@ -208,7 +208,7 @@ static struct conversation converse(const uint8_t *bytes, size_t size, struct cu
     int room = 1; /* the kernel makes it its least */
     if (narrow)
         MUST(setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof room) == 0);
-    connection_open(server, ends[0], "unix");
+    connection_open(server, ends[0], &(struct network_peer){.kind = NETWORK_UNIX});
     int client = ends[1];
     bool open = true;
     for (size_t at = 0; open && at < size;) {

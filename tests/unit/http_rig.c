@@ -72,7 +72,7 @@ int rig_connect(struct rig *rig)
 {
     int ends[2];
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
-    connection_open(rig->server, ends[0], "unix");
+    connection_open(rig->server, ends[0], &(struct network_peer){.kind = NETWORK_UNIX});
     return ends[1];
 }
 
