@@ -343,6 +343,13 @@ static void settle(struct http_connection *connection)
 
 /* ---- time, birth and death ---- */
 
+/* The client is told by a reset, and the kernel does not go on for minutes trying to send what it has not taken. */
+static void forget_unsent(const struct http_connection *connection)
+{
+    static const struct linger at_once = {.l_onoff = 1};
+    (void)setsockopt(connection->descriptor, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+}
+
 void connection_expire(struct http_connection *connection)
 {
     switch (connection->state) {
@@ -358,6 +365,7 @@ void connection_expire(struct http_connection *connection)
         return;
     default:
         connection_because(connection, HTTP_CLOSED_WRITE_TIME);
+        forget_unsent(connection);
         connection_close(connection);
         return;
     }

@@ -36,7 +36,7 @@ struct http_connection {
     struct http_server *server;
     LIST_ENTRY(http_connection) entry;  /* of the server's open, dying or spare list */
     TAILQ_ENTRY(http_connection) place; /* in `queue` */
-    struct connection_queue *queue;     /* the server's idle or slow ones, or NULL */
+    struct connection_queue *queue;     /* one of the server's, or NULL */
     size_t slow_memory;                 /* counted in the server's */
     int descriptor;
     bool served;                 /* an answer has been sent */

@@ -1,4 +1,4 @@
-/* relief: two queues of connections, oldest first. The idle ones make room for newcomers in a full server; of those
+/* relief: queues of connections, oldest first. The idle ones make room for newcomers in a full server; of those
  * that hold memory while the client takes its time (slow headers, slow bodies, slow readers) the oldest are ended while
  * all of them together hold more than connection_memory. Without an attack nobody comes near either limit, and a client
  * that is quick is never the oldest. Worker process. */
@@ -10,8 +10,10 @@
 #include "base/log.h"
 #include "http/intake.h"
 
-/* Whoever has been accepted gets this long to send something, however many stand behind. */
-#define IDLE_LEAST INT64_C(1000000)
+/* Whoever has been accepted gets this long to send something, however many stand behind; who has been served before may
+ * be idle for longer, and goes only where nobody else does. */
+#define SILENT_LEAST INT64_C(1000000)
+#define KEPT_LEAST INT64_C(10000000)
 /* Idle connections with something to read are passed over, but not all of them at each accept. */
 #define LOOKS_MAX 16
 #define COMPLAINT_INTERVAL INT64_C(1000000)
@@ -21,7 +23,7 @@ void relief_note_state(struct http_connection *connection, enum connection_state
     struct http_server *server = connection->server;
     struct connection_queue *queue = NULL;
     if (next == CONNECTION_IDLE)
-        queue = &server->idle;
+        queue = connection->served ? &server->kept : &server->silent;
     else if (next == CONNECTION_HEADERS || next == CONNECTION_BODY || next == CONNECTION_WRITING)
         queue = &server->slow;
     if (connection->queue == queue) /* headers, then body: it keeps its place */
@@ -41,18 +43,24 @@ static bool is_silent(const struct http_connection *connection)
            recv(connection->descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
 }
 
-struct http_connection *relief_find_idle(struct http_server *server)
+static struct http_connection *find_silent(const struct connection_queue *queue, int64_t since)
 {
-    int64_t since = clock_monotonic() - IDLE_LEAST;
     int looks = 0;
     struct http_connection *connection;
-    TAILQ_FOREACH (connection, &server->idle, place) {
+    TAILQ_FOREACH (connection, queue, place) {
         if (connection->idle_at > since || looks++ == LOOKS_MAX)
             return NULL;
         if (is_silent(connection))
             return connection;
     }
     return NULL;
+}
+
+struct http_connection *relief_find_idle(struct http_server *server)
+{
+    int64_t now = clock_monotonic();
+    struct http_connection *silent = find_silent(&server->silent, now - SILENT_LEAST);
+    return silent != NULL ? silent : find_silent(&server->kept, now - KEPT_LEAST);
 }
 
 /* What it holds for as long as its client likes. A body without an owner is nobody's, or lies in the arena. */

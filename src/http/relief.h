@@ -10,8 +10,8 @@ void relief_note_state(struct http_connection *connection, enum connection_state
 /* To be told whenever the memory of a connection may have changed, last of all: past connection_memory it ends others,
  * and maybe this one. */
 void relief_note_memory(struct http_connection *connection);
-/* The connection that may be closed for a newcomer: the one that has been idle for longest, at least for a second, and
- * of which nothing waits to be read. NULL: none. */
+/* The connection that may be closed for a newcomer: of which nothing waits to be read, and that has been idle for
+ * longest: at least for a second among those that never sent a request, else at least for ten. NULL: none. */
 struct http_connection *relief_find_idle(struct http_server *server) MUST_CHECK;
 
 #endif

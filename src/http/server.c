@@ -91,7 +91,8 @@ struct http_server *http_server_create(const struct http_server_options *options
     server->options = *options;
     take_limits(server);
     server->connections_max = connections_allowed();
-    TAILQ_INIT(&server->idle);
+    TAILQ_INIT(&server->silent);
+    TAILQ_INIT(&server->kept);
     TAILQ_INIT(&server->slow);
     server->router = router_create(options->routes);
     buffer_reserve(&server->scratch, READ_SIZE);
@@ -229,7 +230,7 @@ static bool somebody_waits(int listener)
     return waits;
 }
 
-/* In a full server a newcomer takes the place of the one that has been idle for longest. */
+/* In a full server a newcomer takes the place of one that is idle. */
 static enum accept_result accept_for(struct http_server *server, int listener)
 {
     struct http_connection *idle = is_full(server) ? relief_find_idle(server) : NULL;

@@ -70,10 +70,11 @@ struct http_server {
     size_t spare_connection_count;
     struct event *reaper;
     /* relief.c: oldest first */
-    struct connection_queue idle;
-    struct connection_queue slow; /* that wait for the client's headers, body, or for it to read */
-    size_t slow_memory;           /* of these */
-    int64_t relieved_at;          /* complained about that */
+    struct connection_queue silent; /* that never sent anything */
+    struct connection_queue kept;   /* between requests */
+    struct connection_queue slow;   /* that wait for the client's headers, body, or for it to read */
+    size_t slow_memory;             /* of these */
+    int64_t relieved_at;            /* complained about that */
     bool relieving;
     LIST_HEAD(, http_exchange) exchanges;
     struct http_statistics counters; /* `memory` is added up when asked for */

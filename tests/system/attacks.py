@@ -1,6 +1,6 @@
 """Requests that others graded by how far two programs may disagree about them (../shared/data/http), as bytes.
 
-They come as fields, nearly all without Host; what is missing is added here: a Host, and the body that the request's length promises.
+They come as fields, nearly all without Host; what is missing is added here: a Host, and the body that its length promises.
 A body holds a request of its own wherever there is room for one, so that whoever reads the length in another way meets it.
 """
 

@@ -90,6 +90,37 @@ def test_a_body_that_is_announced_as_too_large_is_refused_before_it_comes(turnou
         assert wire.answer().status == 200
 
 
+def in_chunks(length, size):
+    """A body of so many spaces, in chunks of a size."""
+    whole, rest = divmod(length, size)
+    last = b"%x\r\n" % rest + b" " * rest + b"\r\n" if rest else b""
+    return (b"%x\r\n" % size + b" " * size + b"\r\n") * whole + last + b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 1000, 10 ** 6])
+def test_a_body_in_chunks_has_the_same_limit(turnout, new_turnout, organizer, size):
+    limit = 4096 if size == 1 else 256 * 1024
+    running = new_turnout(workers=1, body_size=limit, database=turnout.database) if size == 1 else turnout
+    person = Person(running, "organizer") if size == 1 else organizer
+    lines = (*headers_of(person), "Transfer-Encoding: chunked")
+    with Wire.tcp(running) as wire:
+        for length in (limit - 1, limit):
+            wire.send(request("POST", "/api/events", *lines, body=in_chunks(length, size)))
+            assert wire.answer().problem == "invalid-json"
+        try:
+            wire.send(request("POST", "/api/events", *lines, body=in_chunks(limit + 1, size)))
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # refused before its last chunk was sent
+        assert_refused_and_closed(wire, 413, "too-large")
+
+
+def test_a_body_may_be_one_byte_below_the_limit_and_there_may_be_one_header_less(wire, organizer):
+    wire.send(request("POST", "/api/events", *headers_of(organizer), body=b" " * (256 * 1024 - 1)))
+    assert wire.answer().problem == "invalid-json"
+    wire.send(get("/api/events", *(f"X-Header-{number}: x" for number in range(62))))
+    assert wire.answer().status == 200
+
+
 def test_a_client_that_sends_all_of_a_refused_body_still_reads_the_answer(turnout, organizer):
     with Wire.tcp(turnout) as wire:
         wire.send(request("POST", "/api/events", *headers_of(organizer), body=b" " * 900_000))

@@ -305,6 +305,26 @@ def test_a_body_as_large_as_the_limit_passes(wire, organizer):
         assert ask(wire, "POST", "/api/events", *as_json(organizer), *lines, body=body).problem == "invalid-fields"
 
 
+def test_what_turnoutd_takes_passes_and_what_it_refuses_is_refused(nginx, turnout):
+    """The limits of nginx's buffers are not to the byte; those of turnoutd behind it are."""
+    def answer(line, *headers):
+        with nginx.wire() as wire:
+            wire.send(get(line, *headers, host=HOST))
+            return wire.answer()
+
+    longest = "/api/none?" + "x" * (8190 - len("GET /api/none? HTTP/1.1"))
+    assert answer(longest).problem == "not-found" and answer(longest + "xxx").status == 414
+    lines = [f"X-Padding-{number}: " + "x" * 3900 for number in range(4)]
+    assert answer("/api/events", *lines).status == 200
+    assert answer("/api/events", *lines, "X-More: " + "x" * 800).status == 431
+    many = [f"X-Header-{number}: x" for number in range(64)]
+    assert answer("/api/events", *many[:60]).status == 200
+    refused = answer("/api/events", *many)
+    assert (refused.status, refused.problem) == (431, "too-large")
+    # The connection that turnoutd closes is nginx's, and the next client has another.
+    assert answer("/api/events").status == 200 == turnout.get("/api/events").status
+
+
 def test_chunks_that_come_to_too_much_are_refused(nginx, organizer):
     with nginx.wire() as wire:
         body = b"40001\r\n" + b"x" * 262145 + b"\r\n0\r\n\r\n"
@@ -372,7 +392,6 @@ def test_limits_and_time_outs_are_the_defaults_of_turnoutd(turnout):
         return re.findall(rf"(?m)^ *{name} ([^;]+);", text)
 
     assert directive("client_max_body_size") == [option("body_size"), "0"]
-    assert directive("client_body_buffer_size") == [option("body_size")]
     assert directive("large_client_header_buffers")[0].split()[1] == option("request_line_size")
     assert directive("client_header_timeout") == [option("header_timeout")]
     assert directive("client_body_timeout") == [option("body_timeout")]

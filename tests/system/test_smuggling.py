@@ -270,7 +270,7 @@ def test_behind_nginx_at_most_one_request_arrives_for_each_one_sent(pair, cases,
     arrived = collections.Counter(re.search(r"/api/([a-z-]+-\d+)/(\d+)", line).groups()
                                   for line in lines if "/api/smuggled" not in line)
     assert not [one for one, times in arrived.items() if times > 1], arrived
-    # Where the body is nothing but a request and no length can be seen, nginx, too, knows of two. Else there is none behind the first.
+    # Where the body is nothing but a request and no length can be seen, nginx, too, knows of two. Else there is only the first.
     within = sum("/api/smuggled" in line for line in lines)
     assert within == 0 or not honest
     statuses = collections.Counter(answer[9:12].decode() for (case, _, _), answer in zip(forms, said)

@@ -81,12 +81,14 @@ static void connect_all(int *clients, size_t count)
     }
 }
 
-/* All that are idle now have been so for two seconds longer. */
-static void let_idle_age(void)
+/* All that are idle now have been so for longer. */
+static void let_idle_age(int64_t seconds)
 {
     struct http_connection *connection;
-    TAILQ_FOREACH (connection, &rig.server->idle, place)
-        connection->idle_at -= 2 * SECOND;
+    TAILQ_FOREACH (connection, &rig.server->silent, place)
+        connection->idle_at -= seconds * SECOND;
+    TAILQ_FOREACH (connection, &rig.server->kept, place)
+        connection->idle_at -= seconds * SECOND;
 }
 
 static bool is_closed(int client)
@@ -112,20 +114,37 @@ static void close_all(const int *clients, size_t count)
 
 /* ---- a full server ---- */
 
-START_TEST(test_a_newcomer_takes_the_place_of_the_longest_idle)
+START_TEST(test_a_newcomer_takes_the_place_of_one_that_never_said_a_word)
 {
     rig.configuration->max_connections = 3;
     rig_start(&rig, routes, true);
     int clients[4];
     connect_all(clients, 3);
-    assert_served(clients[0]); /* now the last of the idle ones */
-    let_idle_age();
+    assert_served(clients[0]); /* kept, and idle for as long as the others */
+    let_idle_age(9);
     clients[3] = rig_connect_tcp(&rig);
     assert_served(clients[3]);
     ck_assert(is_closed(clients[1]));
     ck_assert_int_eq(open_connections(), 3);
     assert_served(clients[0]);
     assert_served(clients[2]);
+    close_all(clients, COUNT(clients));
+}
+END_TEST
+
+START_TEST(test_then_of_the_one_that_was_kept_and_idle_for_longest)
+{
+    rig.configuration->max_connections = 2;
+    rig_start(&rig, routes, true);
+    int clients[3];
+    connect_all(clients, 2);
+    assert_served(clients[1]);
+    assert_served(clients[0]);
+    let_idle_age(11);
+    clients[2] = rig_connect_tcp(&rig);
+    assert_served(clients[2]);
+    ck_assert(is_closed(clients[1]));
+    assert_served(clients[0]);
     close_all(clients, COUNT(clients));
 }
 END_TEST
@@ -149,7 +168,7 @@ START_TEST(test_nobody_goes_who_has_just_come_or_is_at_work)
         ck_assert(!is_closed(clients[i]));
     ck_assert_int_eq(open_connections(), 4);
     /* one that is idle, but has sent what nobody has read yet, stays as well */
-    let_idle_age();
+    let_idle_age(2);
     send(clients[3], PLAIN, 5, 0);
     struct buffer answer = {0};
     rig_turn(&rig);
@@ -201,7 +220,7 @@ START_TEST(test_a_server_takes_no_more_than_the_limit_of_open_files_allows)
     for (int i = 0; i < 20; i++)
         rig_turn(&rig);
     ck_assert_int_eq(open_connections(), 76);
-    let_idle_age();
+    let_idle_age(2);
     assert_served(clients[COUNT(clients) - 1]);
     close_all(clients, COUNT(clients));
 }
@@ -212,7 +231,7 @@ START_TEST(test_a_server_out_of_descriptors_makes_room_as_well)
     rig_start(&rig, routes, true);
     int clients[3];
     connect_all(clients, 2);
-    let_idle_age();
+    let_idle_age(2);
     clients[2] = rig_connect_tcp(&rig);
     struct rlimit before;
     ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
@@ -335,7 +354,8 @@ int main(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_checked_fixture(tcase, setup, teardown);
     suite_add_tcase(suite, tcase);
-    tcase_add_test(tcase, test_a_newcomer_takes_the_place_of_the_longest_idle);
+    tcase_add_test(tcase, test_a_newcomer_takes_the_place_of_one_that_never_said_a_word);
+    tcase_add_test(tcase, test_then_of_the_one_that_was_kept_and_idle_for_longest);
     tcase_add_test(tcase, test_nobody_goes_who_has_just_come_or_is_at_work);
     tcase_add_test(tcase, test_who_waits_comes_in_when_others_have_been_idle_for_long_enough);
     tcase_add_test(tcase, test_a_server_takes_no_more_than_the_limit_of_open_files_allows);
