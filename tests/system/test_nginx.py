@@ -112,7 +112,25 @@ def test_the_client_is_told_apart_by_what_nginx_says_and_not_by_what_it_says_its
     assert answer.status == 404
     made = answer.headers["x-request-id"]
     assert re.fullmatch("[0-9a-f]{32}", made)
-    assert "10.9.9.9" not in logged(turnout, f"request_id={made}")
+    line = logged(turnout, f"request_id={made}")
+    assert "client=127.0.0.1" in line and "10.9.9.9" not in line
+    # Whoever comes over the socket is believed: it is nginx that makes this header true.
+    with Wire.unix(turnout) as close_by:
+        close_by.send(get("/api/none", "X-Real-IP: 10.9.9.9", "X-Request-Id: closer"))
+        assert close_by.answer().status == 404
+    assert "client=10.9.9.9" in logged(turnout, "request_id=closer")
+
+
+def test_nobody_signs_in_by_saying_so(new_turnout, nginx):  # pylint: disable=unused-argument
+    """A server that believes identity headers of its proxy, and a client that sends them through ours."""
+    names = {"proxy_subject_header": "X-Forwarded-User", "proxy_email_header": "X-Forwarded-Email"}
+    turnout = new_turnout(workers=1, **names)
+    claims = ("X-Forwarded-User: somebody", "X-Forwarded-Email: somebody@example.com", "x-forwarded-user: else")
+    with Nginx(turnout.unix_socket) as running, running.wire() as wire:
+        assert ask(wire, "GET", "/api/users/me", *claims).problem == "unauthorized"
+    with Wire.unix(turnout) as close_by:
+        close_by.send(get("/api/users/me", *claims[:2]))
+        assert close_by.answer().json()["email"] == "somebody@example.com"
 
 
 class Listener:
