@@ -86,6 +86,58 @@ def test_a_migration_that_fails_names_file_and_line_and_leaves_nothing_behind(in
     assert installation.ctl("migrate").returncode == 0
 
 
+OLD_DATABASE = """
+insert into turnout.users (id, email, name) values (gen_random_uuid(), 'a@example.com', 'Ångström');
+insert into turnout.events (id, event_year, title, start_datetime, end_datetime, status, capacity)
+select gen_random_uuid(), y.event_year, 'Event', now(), now() + interval '1 hour', 'published', 5 from turnout.event_years y limit 1;
+"""
+REGISTERED = """
+insert into turnout.registrations (event_year, id, event_id, user_id, status, queue_no, registered_at, seated_at, last_action_at)
+select e.event_year, gen_random_uuid(), e.id, u.id, 'registered', 1, now(), now(), now()
+from turnout.events e, turnout.users u where u.email = %s
+"""
+
+
+def test_people_register_and_are_renamed_while_indexes_of_an_older_database_are_built(installation):
+    """From before the roster: somebody is there already, and somebody reads all the while, for whom the building waits."""
+    later = [file for file in (installation.sql / "schema").glob("*.sql") if file.name[:4] > "0003"]
+    aside = {file: file.read_text(encoding="utf-8") for file in [*later, *(installation.sql / "rules").glob("*.sql")]}
+    for file in aside:
+        file.unlink()
+    installation.ctl("migrate")
+    with psycopg.connect(installation.owner) as connection:
+        connection.execute(OLD_DATABASE)
+    for file, text in aside.items():
+        file.write_text(text, encoding="utf-8")
+
+    with psycopg.connect(installation.owner) as reader, \
+            psycopg.connect(installation.owner, autocommit=True) as observer, \
+            psycopg.connect(installation.options["database"], autocommit=True) as app:
+        reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        reader.execute("select count(*) from turnout.time_zones")
+        command = [str(server.programs() / "turnoutctl"), "-c", str(installation.configuration_file), "migrate"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as migrating:
+            try:
+                wait_until(lambda: observer.execute("select 1 from pg_stat_activity where query like 'create index concurrently%'"
+                                                    " and wait_event = 'virtualxid'").fetchone(), "the building waits for the reader")
+                app.execute("set lock_timeout = '20s'")
+                app.execute(REGISTERED, ("a@example.com",))
+                app.execute("insert into turnout.users (id, email, name) values (gen_random_uuid(), 'z@example.com', 'Zoe')")
+                app.execute("update turnout.users set name = 'Zoë M' where email = 'z@example.com'")
+                app.execute(REGISTERED.replace("1, now", "2, now"), ("z@example.com",))
+                assert migrating.poll() is None
+            finally:
+                reader.rollback()
+            output, errors = migrating.communicate(timeout=60)
+            assert migrating.returncode == 0, output + errors
+        assert observer.execute("select key from turnout.user_names order by 1").fetchall() == [("angstrom",), ("zoe m",)]
+        assert observer.execute("select count(*) from pg_index i join pg_class c on c.oid = i.indexrelid"
+                                " where c.relnamespace = 'turnout'::regnamespace and not i.indisvalid").fetchone() == (0,)
+        assert observer.execute("select count(*) from pg_inherits where inhparent = 'turnout.registrations_roster_idx'::regclass"
+                                ).fetchone() == observer.execute(
+            "select count(*) from pg_inherits where inhparent = 'turnout.registrations'::regclass").fetchone()
+
+
 def test_two_hosts_may_start_it_at_once(installation):
     command = [str(server.programs() / "turnoutctl"), "-c", str(installation.configuration_file), "migrate"]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(4)]

@@ -250,6 +250,38 @@ START_TEST(test_a_locked_table_is_waited_for_in_short_tries)
 }
 END_TEST
 
+#define ONE_BY_ONE                                                                        \
+    "-- statement by statement\n"                                                         \
+    "select 'create index concurrently if not exists ' || name || ' on turnout.one (n)' " \
+    "from (values ('one_first'), ('one_second')) names (name)"
+
+START_TEST(test_rows_of_a_query_run_as_statements_outside_of_a_transaction)
+{
+    write_file("schema/0002_second.sql", ONE_BY_ONE);
+    ck_assert_msg(migrate() == 0, "%s", error);
+    ck_assert_str_eq(versions(), "1 0001_first.sql,2 0002_second.sql");
+    ck_assert_str_eq(
+        fixture_sql("select count(*) from pg_index where indrelid = 'turnout.one'::regclass and indisvalid"), "2");
+    /* in a transaction it is refused, so it was in none */
+    write_file("schema/0003_third.sql", "create index concurrently on turnout.one (n)");
+    expect_error("CREATE INDEX CONCURRENTLY cannot run inside a transaction block");
+}
+END_TEST
+
+START_TEST(test_statements_that_were_interrupted_are_gone_through_again)
+{
+    write_file("schema/0002_second.sql", ONE_BY_ONE " union all select 'create index on turnout.nothing (n)'");
+    expect_error("relation \"turnout.nothing\" does not exist");
+    ck_assert_str_eq(versions(), "1 0001_first.sql");
+    ck_assert_str_eq(fixture_sql("select count(*) from pg_index where indrelid = 'turnout.one'::regclass"), "2");
+    fixture_sql("create table turnout.nothing (n int); alter table turnout.nothing owner to turnout_owner");
+    ck_assert_msg(migrate() == 0, "%s", error);
+    ck_assert_str_eq(versions(), "1 0001_first.sql,2 0002_second.sql");
+    write_file("schema/0003_third.sql", "-- statement by statement\nselect nonsense");
+    expect_error("schema/0003_third.sql:2: column \"nonsense\" does not exist");
+}
+END_TEST
+
 START_TEST(test_a_file_that_commits_by_itself_is_refused)
 {
     write_file("schema/0002_second.sql", "create table turnout.two (n int); commit;");
@@ -304,6 +336,8 @@ int main(int count, char **arguments)
     tcase_add_test(tests, test_a_newer_database_is_left_alone_by_older_files);
     tcase_add_test(tests, test_two_hosts_at_once_apply_each_file_once);
     tcase_add_test(tests, test_a_locked_table_is_waited_for_in_short_tries);
+    tcase_add_test(tests, test_rows_of_a_query_run_as_statements_outside_of_a_transaction);
+    tcase_add_test(tests, test_statements_that_were_interrupted_are_gone_through_again);
     tcase_add_test(tests, test_a_file_that_commits_by_itself_is_refused);
     tcase_add_test(tests, test_a_forgotten_role_is_told_with_the_lines_that_make_it);
     tcase_add_test(tests, test_turnouts_own_files_apply_and_tell_the_caches);
