@@ -1,6 +1,6 @@
 -- The next people of an event by name, behind a position, when a walk along the names has found too few: all of the event's
 -- people hashed, and all of these names held against them. Shared out of event_roster for its settings, and not called
--- otherwise; p_long is a prefix that is longer than a key. Some 40 ms for 100,000 people and 60,000 names. Locks nothing.
+-- otherwise; p_long is a prefix that is longer than a key. Some 60 ms for 100,000 people and 60,000 names. Locks nothing.
 create or replace function turnout.roster_rest(p_event_year smallint, p_event_id uuid, p_statuses text[], p_long text,
   p_after_key text, p_after_id uuid, p_key_end text, p_limit integer) returns uuid[]
 language plpgsql stable
