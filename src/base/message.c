@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "base/packed.h"
 
 /* The array's length is not known when it begins: values are packed behind this room and counted. */
@@ -72,6 +74,20 @@ bool message_send(struct message_writer *writer, int descriptor)
     return sent >= 0;
 }
 
+/* Only these say that the peer is gone. What else a read may meet (no memory for a moment) passes, and the packet is
+ * still there; a process that took it for the end of its master would end, too. */
+static bool is_closed(int error)
+{
+    static int64_t told_at;
+    if (error == ECONNRESET || error == ENOTCONN || error == EBADF || error == ENOTSOCK)
+        return true;
+    if (error != EAGAIN && (told_at == 0 || clock_monotonic() - told_at > 1000000)) {
+        told_at = clock_monotonic();
+        log_warning("cannot receive a message", log_text("error", strerror(error)));
+    }
+    return false;
+}
+
 enum message_result message_receive(int descriptor, struct message_reader **result)
 {
     static struct message_reader reader;
@@ -81,15 +97,17 @@ enum message_result message_receive(int descriptor, struct message_reader **resu
         msgpack_unpacked_init(&reader.unpacked);
         ready = true;
     }
+    struct iovec room = {.iov_base = packet, .iov_len = sizeof packet};
+    struct msghdr message = {.msg_iov = &room, .msg_iovlen = 1};
     ssize_t length;
     do {
-        length = recv(descriptor, packet, sizeof packet, MSG_DONTWAIT | MSG_TRUNC);
+        length = recvmsg(descriptor, &message, MSG_DONTWAIT);
     } while (length < 0 && errno == EINTR);
     if (length < 0)
-        return errno == EAGAIN ? MESSAGE_NONE : MESSAGE_CLOSED;
+        return is_closed(errno) ? MESSAGE_CLOSED : MESSAGE_NONE;
     if (length == 0)
         return MESSAGE_CLOSED;
-    if ((size_t)length > sizeof packet || !packed_is_whole(packet, (size_t)length))
+    if ((message.msg_flags & MSG_TRUNC) != 0 || !packed_is_whole(packet, (size_t)length))
         return MESSAGE_BROKEN;
 
     size_t offset = 0;
@@ -134,7 +152,7 @@ bool message_get_text(struct message_reader *reader, const char **value, size_t 
     const msgpack_object *object = next_value(reader);
     if (object == NULL || object->type != MSGPACK_OBJECT_STR)
         return false;
-    *value = object->via.str.ptr;
+    *value = object->via.str.size == 0 ? "" : object->via.str.ptr; /* msgpack-c has no place for an empty one */
     *length = object->via.str.size;
     reader->next++;
     return true;

@@ -205,6 +205,7 @@ void connection_flush(struct http_connection *connection)
             return;
         }
         if (sent < 0) {
+            server_connection_failed(connection->server, "send");
             connection_close(connection);
             return;
         }
@@ -276,8 +277,10 @@ static void on_readable(evutil_socket_t descriptor, short what, void *argument)
     }
     ssize_t got = read(descriptor, connection->server->scratch.memory, waits ? READ_AHEAD : READ_SIZE);
     if (got < 0) {
-        if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
-            connection_close(connection);
+        if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
+            return;
+        server_connection_failed(connection->server, "read");
+        connection_close(connection);
         return;
     }
     if (got == 0) {

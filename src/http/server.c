@@ -302,6 +302,20 @@ void server_connection_closed(struct http_server *server)
         event_add(server->reaper, &at_once);
 }
 
+void server_connection_failed(struct http_server *server, const char *call)
+{
+    static const int everyday[] = {ECONNRESET, EPIPE, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, ENETDOWN};
+    for (size_t i = 0; i < sizeof everyday / sizeof everyday[0]; i++) {
+        if (errno == everyday[i])
+            return;
+    }
+    int64_t now = clock_monotonic();
+    if (server->failure_told_at != 0 && now - server->failure_told_at < COMPLAINT_INTERVAL)
+        return;
+    server->failure_told_at = now;
+    log_warning("a connection failed", log_text("call", call), log_text("error", strerror(errno)));
+}
+
 static bool has_listeners(const struct http_server *server)
 {
     for (size_t i = 0; i < server->options.listener_count; i++) {

@@ -53,6 +53,7 @@ struct http_server {
     struct event *idle_end;           /* in a drain that leaves the queue */
     int64_t complained_at;            /* about that, in the log */
     int64_t complained_of_address[2]; /* in the log: untrusted, unusable (forwarded.c) */
+    int64_t failure_told_at;          /* a connection that failed, in the log */
     bool draining;
     bool leave_queue; /* of the listeners, in a drain */
     bool drained;     /* options.drained has been called */
@@ -92,5 +93,8 @@ static inline void server_happened(const struct http_server *server, enum http_o
 /* A connection has closed: accepts again where the server was full, frees it in the next turn, notices the end of a
  * drain. */
 void server_connection_closed(struct http_server *server);
+/* Reading from a connection or writing to it has failed (errno): says so in the log, unless the client or the network
+ * brought it about, at most once a second. */
+void server_connection_failed(struct http_server *server, const char *call);
 
 #endif

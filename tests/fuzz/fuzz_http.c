@@ -428,6 +428,17 @@ static bool has_line(const char *head, size_t length, const char *line)
     return memmem(head, length, line, strlen(line)) != NULL;
 }
 
+/* The bytes were refused, and nothing more is read: the answer is no word about a request. */
+static bool is_refusal(const struct answer *one)
+{
+    static const int statuses[] = {400, 408, 413, 414, 417, 431, 501, 505};
+    for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
+        if (one->closes && one->status == statuses[i])
+            return true;
+    }
+    return false;
+}
+
 /* Our own answers are well-formed, or this is a finding too. */
 static struct answer read_answer(const char *bytes, size_t left, bool to_head)
 {
@@ -440,23 +451,13 @@ static struct answer read_answer(const char *bytes, size_t left, bool to_head)
     one.closes = has_line(bytes, head, "\r\nConnection: close\r\n");
     size_t body = 0;
     const char *length = memmem(bytes, head, "\r\nContent-Length: ", 18);
-    /* the last answer has no body where we have read HEAD in bytes that llhttp refuses before it names the method */
-    if (length != NULL && !to_head && head < left)
+    /* of bytes that are refused llhttp and we may read HEAD or not: the last answer is as long as it is */
+    bool without = is_refusal(&one) ? head == left : to_head;
+    if (length != NULL && !without)
         body = strtoul(length + 18, NULL, 10);
     MUST(body <= left - head);
     one.length = head + body;
     return one;
-}
-
-/* The bytes were refused, and nothing more is read: the answer is no word about a request. */
-static bool is_refusal(const struct answer *one)
-{
-    static const int statuses[] = {400, 408, 413, 414, 417, 431, 501, 505};
-    for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
-        if (one->closes && one->status == statuses[i])
-            return true;
-    }
-    return false;
 }
 
 static bool expects_continue(struct message *message)
