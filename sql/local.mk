@@ -55,6 +55,10 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/user_body.sql \
   sql/rules/user_get.sql \
   sql/rules/user_seen.sql \
+  sql/rules/users_import.sql \
+  sql/rules/users_import_check.sql \
+  sql/rules/users_import_given.sql \
+  sql/rules/users_import_merged.sql \
   sql/rules/waitlist_place.sql \
   sql/rules/write_with_key.sql
 

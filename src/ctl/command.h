@@ -30,7 +30,9 @@
             "print a token for development, one a line; R: participant, organizer or admin; T: 8h unless said")      \
     COMMAND(MIGRATE, "migrate", "", HERE, ALL, "bring the database's schema and rules up to date")                   \
     COMMAND(EVENTS_IMPORT, "events import", "FILE", HERE, ALL,                                                       \
-            "write all events of a JSON array or a CSV file, or none of them")
+            "write all events of a JSON array or a CSV file, or none of them")                                       \
+    COMMAND(USERS_IMPORT, "users import", "[--dry-run] [-v] FILE", HERE, ALL,                                        \
+            "take the people of a CSV file over: add and update them all, or none; -v: say what changes")
 
 enum command_where { COMMAND_MASTER, COMMAND_HERE };
 enum command_whom { COMMAND_ALL, COMMAND_ONE, COMMAND_ANY };

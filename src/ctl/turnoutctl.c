@@ -77,11 +77,13 @@ static void check_options(enum command command, const struct turnoutctl *ctl)
         log_bad_start("--email, --emails, --role and --ttl belong to the command token");
     if (command != COMMAND_STOP && command != COMMAND_RESTART && ctl->now)
         log_bad_start("--now belongs to the commands stop and restart");
+    if (command != COMMAND_USERS_IMPORT && (ctl->dry_run || ctl->verbose))
+        log_bad_start("--dry-run and --verbose belong to the command users import");
 }
 
 static bool parse_options(int argc, char **argv, struct turnoutctl *ctl)
 {
-    enum { HELP = 256, VERSION, COMMANDS, NOW, EMAIL, EMAILS, ROLE, TTL };
+    enum { HELP = 256, VERSION, COMMANDS, NOW, EMAIL, EMAILS, ROLE, TTL, DRY_RUN };
     static const struct option long_options[] = {{"config", required_argument, NULL, 'c'},
                                                  {"socket", required_argument, NULL, 's'},
                                                  {"json", no_argument, NULL, 'j'},
@@ -93,10 +95,12 @@ static bool parse_options(int argc, char **argv, struct turnoutctl *ctl)
                                                  {"emails", required_argument, NULL, EMAILS},
                                                  {"role", required_argument, NULL, ROLE},
                                                  {"ttl", required_argument, NULL, TTL},
+                                                 {"dry-run", no_argument, NULL, DRY_RUN},
+                                                 {"verbose", no_argument, NULL, 'v'},
                                                  {NULL, 0, NULL, 0}};
     bool help = false;
     int letter;
-    while ((letter = getopt_long(argc, argv, "c:s:j", long_options, NULL)) != -1) {
+    while ((letter = getopt_long(argc, argv, "c:s:jv", long_options, NULL)) != -1) {
         switch (letter) {
         case 'c':
             ctl->configuration_path = optarg;
@@ -131,6 +135,12 @@ static bool parse_options(int argc, char **argv, struct turnoutctl *ctl)
         case TTL:
             ctl->ttl = optarg;
             break;
+        case DRY_RUN:
+            ctl->dry_run = true;
+            break;
+        case 'v':
+            ctl->verbose = true;
+            break;
         default:
             exit(CTL_USAGE); /* getopt has said why */
         }
@@ -147,6 +157,8 @@ static int run_here(enum command command, const struct turnoutctl *ctl)
         return migrate_command(ctl);
     case COMMAND_EVENTS_IMPORT:
         return import_command(ctl);
+    case COMMAND_USERS_IMPORT:
+        return users_import_command(ctl);
     default:
         break;
     }

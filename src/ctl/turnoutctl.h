@@ -21,6 +21,8 @@ struct turnoutctl {
     const char *emails;
     const char *role;
     const char *ttl;
+    bool dry_run;
+    bool verbose;
     char **arguments; /* behind the command's words */
     size_t argument_count;
 };
@@ -35,5 +37,6 @@ int client_run(const struct turnoutctl *ctl, char *const *words, size_t count) M
 int token_command(const struct turnoutctl *ctl) MUST_CHECK;
 int migrate_command(const struct turnoutctl *ctl) MUST_CHECK;
 int import_command(const struct turnoutctl *ctl) MUST_CHECK;
+int users_import_command(const struct turnoutctl *ctl) MUST_CHECK;
 
 #endif
