@@ -1,9 +1,9 @@
 # Fuzz targets. In a build with --enable-fuzz libFuzzer drives them (`make fuzz`); in every other they replay their corpus
 # and what once broke them, as a part of `make check`.
 EXTRA_DIST += tests/fuzz/README.md tests/fuzz/run.sh tests/fuzz/corpus tests/fuzz/dictionary tests/fuzz/regression
-FUZZ_TARGETS = tests/fuzz/fuzz_body tests/fuzz/fuzz_configuration tests/fuzz/fuzz_control tests/fuzz/fuzz_csv \
-  tests/fuzz/fuzz_cursor tests/fuzz/fuzz_http tests/fuzz/fuzz_keys tests/fuzz/fuzz_message tests/fuzz/fuzz_query \
-  tests/fuzz/fuzz_token
+FUZZ_TARGETS = tests/fuzz/fuzz_address tests/fuzz/fuzz_body tests/fuzz/fuzz_configuration tests/fuzz/fuzz_control \
+  tests/fuzz/fuzz_csv tests/fuzz/fuzz_cursor tests/fuzz/fuzz_http tests/fuzz/fuzz_idempotency tests/fuzz/fuzz_keys \
+  tests/fuzz/fuzz_message tests/fuzz/fuzz_query tests/fuzz/fuzz_token
 check_PROGRAMS += $(FUZZ_TARGETS)
 
 if FUZZ
@@ -16,6 +16,10 @@ TESTS += $(FUZZ_TARGETS)
 endif
 CFLAGS_FUZZ = $(AM_CFLAGS) -DTURNOUT_SOURCE_DIR='"$(abs_top_srcdir)"'
 
+tests_fuzz_fuzz_address_SOURCES = tests/fuzz/fuzz_address.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_address_CFLAGS = $(CFLAGS_FUZZ)
+tests_fuzz_fuzz_address_LDFLAGS = $(LDFLAGS_FUZZ)
+tests_fuzz_fuzz_address_LDADD = $(BASE_LIBS)
 tests_fuzz_fuzz_body_SOURCES = tests/fuzz/fuzz_body.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_body_CFLAGS = $(CFLAGS_FUZZ)
 tests_fuzz_fuzz_body_LDFLAGS = $(LDFLAGS_FUZZ)
@@ -40,6 +44,10 @@ tests_fuzz_fuzz_http_SOURCES = tests/fuzz/fuzz_http.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_http_CFLAGS = $(CFLAGS_FUZZ)
 tests_fuzz_fuzz_http_LDFLAGS = $(LDFLAGS_FUZZ)
 tests_fuzz_fuzz_http_LDADD = $(HTTP_LIBS) $(BASE_LIBS)
+tests_fuzz_fuzz_idempotency_SOURCES = tests/fuzz/fuzz_idempotency.c src/api/idempotency.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_idempotency_CFLAGS = $(CFLAGS_FUZZ)
+tests_fuzz_fuzz_idempotency_LDFLAGS = $(LDFLAGS_FUZZ)
+tests_fuzz_fuzz_idempotency_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(LIBCRYPTO_LIBS) $(XXHASH_LIBS)
 tests_fuzz_fuzz_keys_SOURCES = tests/fuzz/fuzz_keys.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_keys_CFLAGS = $(CFLAGS_FUZZ)
 tests_fuzz_fuzz_keys_LDFLAGS = $(LDFLAGS_FUZZ)
