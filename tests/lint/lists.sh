@@ -24,3 +24,20 @@ if [ -n "$unexplained" ]; then
     echo "README.md does not say what these packages are for:$unexplained"
     exit 1
 fi
+
+# The threat model names files that do what it says, and tests that hold it.
+model=$(sed -n '/^## Threat model/,$p' src/README.md)
+[ -n "$model" ] || { echo "src/README.md has no threat model"; exit 1; }
+missing=
+for path in $(printf '%s\n' "$model" | grep -o '`[a-z]*/[A-Za-z0-9_./]*\.\(c\|h\|py\|service\)`' | tr -d '`'); do
+    case $path in
+    system/* | unit/* | fuzz/*) path=tests/$path ;;
+    conf/*) ;;
+    *) path=src/$path ;;
+    esac
+    [ -f "$path" ] || missing="$missing $path"
+done
+if [ -n "$missing" ]; then
+    echo "src/README.md: the threat model names files that are not there:$missing"
+    exit 1
+fi

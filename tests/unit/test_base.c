@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/message.h"
+#include "base/packed.h"
 #include "base/secret.h"
 #include "base/text.h"
 #include "base/uuid.h"
@@ -279,6 +280,40 @@ START_TEST(test_a_message_arrives_whole_and_in_order)
 }
 END_TEST
 
+START_TEST(test_packed_bytes_hold_what_they_announce)
+{
+    static const struct {
+        const char *bytes;
+        size_t length;
+        bool is_whole;
+    } samples[] = {
+        {"\x05", 1, true},
+        {"", 0, false},
+        {"\x05\x05", 2, false},
+        {"\xa3one", 4, true},
+        {"\xa4one", 4, false},
+        {"\xd9\x03one", 5, true},
+        {"\xda\x00", 2, false},
+        {"\xdb\xff\xff\xff\xff", 5, false},
+        {"\x92\x01\xc0", 3, true},
+        {"\x93\x01\xc0", 3, false},
+        {"\xdd\x00\x00\x00\x02\x01\x02", 7, true},
+        {"\xdd\xff\xff\xff\xff\x01\x02", 7, false},
+        {"\x81\x01\x02", 3, true},
+        {"\x81\x01", 2, false},
+        {"\xdf\xff\xff\xff\xff\x01\x02", 7, false},
+        {"\xcb\1\2\3\4\5\6\7\x08", 9, true},
+        {"\xcb\1\2\3\4\5\6\7", 8, false},
+        {"\xc7\x02\x01zz", 5, true},
+        {"\xc7\x02\x01z", 4, false},
+        {"\xd8\x01zzzzzzzzzzzzzzzz", 18, true},
+        {"\xd4\x01", 2, false},
+    };
+    for (size_t i = 0; i < sizeof samples / sizeof samples[0]; i++)
+        ck_assert_msg(packed_is_whole(samples[i].bytes, samples[i].length) == samples[i].is_whole, "sample %zu", i);
+}
+END_TEST
+
 START_TEST(test_a_report_survives_the_channel)
 {
     int ends[2];
@@ -352,6 +387,7 @@ int main(void)
     tcase_add_test(tests, test_a_record_that_is_too_long_is_cut_and_stays_one_line);
     tcase_add_test(tests, test_a_record_that_nobody_takes_is_counted);
     tcase_add_test(tests, test_a_message_arrives_whole_and_in_order);
+    tcase_add_test(tests, test_packed_bytes_hold_what_they_announce);
     tcase_add_test(tests, test_a_report_survives_the_channel);
     tcase_add_test(tests, test_a_secret_comes_from_a_file_that_others_cannot_read);
     suite_add_tcase(suite, tests);
