@@ -1,5 +1,5 @@
 # The folders as they are: their files carry no list. Unit tests are listed beside what they test, in src/*/local.mk.
-EXTRA_DIST += tests/README.md tests/lint tests/system
+EXTRA_DIST += tests/README.md tests/uncovered.py tests/lint tests/system
 
 # Folders are copied with what the build has left in them; a .log of ours would make the check of the tarball believe that it has run.
 dist-hook:
@@ -33,6 +33,24 @@ soak: all $(check_PROGRAMS)
 bench: all $(check_PROGRAMS)
 	TURNOUT_BIN="$(abs_top_builddir)" $(PYTHON3) "$(srcdir)/tests/bench/bench.py" $(BENCH_FLAGS)
 
-.PHONY: bench check-system proof soak
+# Which lines of src the unit and system tests run: a table, and coverage/uncovered.txt with the others. Tests that fail do not stop it.
+if COVERAGE
+coverage: all $(check_PROGRAMS)
+	find . -name '*.gcda' -delete
+	-$(MAKE) $(AM_MAKEFLAGS) check
+	-$(PYTEST) -n 2 --dist loadfile -m 'not alone and not nosan' "$(srcdir)/tests/system"
+	-$(PYTEST) -m 'alone and not nosan' "$(srcdir)/tests/system"
+	$(MKDIR_P) coverage
+	gcovr --root "$(srcdir)" --object-directory . --filter '.*/src/' --gcov-ignore-parse-errors --print-summary \
+	  --txt coverage/table.txt --json coverage/lines.json
+	cat coverage/table.txt
+	$(PYTHON3) "$(srcdir)/tests/uncovered.py" "$(srcdir)" coverage/lines.json >coverage/uncovered.txt
+	@echo 'Lines that no test ran: coverage/uncovered.txt'
+else
+coverage:
+	@echo 'This build counts no lines: configure one with --enable-coverage (gcc; gcovr reads what it counts).' >&2; exit 1
+endif
+
+.PHONY: bench check-system coverage proof soak
 
 include tests/bench/load/local.mk
