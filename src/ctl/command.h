@@ -31,7 +31,7 @@
     COMMAND(MIGRATE, "migrate", "", HERE, ALL, "bring the database's schema and rules up to date")                   \
     COMMAND(EVENTS_IMPORT, "events import", "FILE", HERE, ALL,                                                       \
             "write all events of a JSON array or a CSV file, or none of them")                                       \
-    COMMAND(USERS_IMPORT, "users import", "[--dry-run] [-v] FILE", HERE, ALL,                                        \
+    COMMAND(USERS_IMPORT, "users import", "FILE [--dry-run] [-v]", HERE, ALL,                                        \
             "take the people of a CSV file over: add and update them all, or none; -v: say what changes")
 
 enum command_where { COMMAND_MASTER, COMMAND_HERE };

@@ -87,6 +87,7 @@ def test_values_and_files_are_completed(tmp_path):
     (tmp_path / "events of may.json").touch()
     (tmp_path / "people.csv").touch()
     assert complete("turnoutctl", "events", "import", "ev", folder=tmp_path) == {"events.csv", "events of may.json"}
+    assert complete("turnoutctl", "users", "import", "peo", folder=tmp_path) == {"people.csv"}
     assert complete("turnoutctl", "-c", "peo", folder=tmp_path) == {"people.csv"}
     assert complete("turnoutd", "--config", "peo", folder=tmp_path) == {"people.csv"}
     assert complete("turnoutctl", "token", "--role", "") == {"participant", "organizer", "admin"}

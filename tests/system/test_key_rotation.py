@@ -163,3 +163,51 @@ def test_keys_without_a_kid_rotate_as_well(started):
     assert status(turnout, token) == 401
     keys.write(text=json.dumps({"keys": [{"kty": "oct", "alg": "HS256", "k": encode(secret).decode()}]}))
     wait_for(turnout, token, 200)
+
+
+# By a reload
+
+def statuses(turnout, token, times=30):
+    """What that many requests are answered, each on a connection of its own, so that every worker is asked."""
+    seen = set()
+    for _ in range(times):
+        turnout.disconnect()
+        seen.add(status(turnout, token))
+    return seen
+
+
+def test_a_reload_takes_new_keys_and_forgets_the_old_ones_in_every_worker(started):
+    turnout, keys = started(workers=2, jwt_keys_min_interval="1h")
+    old, new = keys.token("old"), keys.token("new")
+    assert statuses(turnout, old) == {200}
+    assert statuses(turnout, new) == {401}
+    keys.write("new")
+    # Nobody has looked yet.
+    assert statuses(turnout, old) == {200}
+    turnout.ctl("reload")
+    assert statuses(turnout, old) == {401}
+    assert statuses(turnout, new) == {200}
+
+
+def test_a_reload_with_a_broken_file_of_keys_is_refused_and_changes_nothing(started):
+    turnout, keys = started(workers=2, jwt_keys_min_interval="1h")
+    old = keys.token("old")
+    for text in ("{", '{"keys": []}'):
+        keys.write(text=text)
+        done = turnout.ctl("reload", check=False)
+        assert done.returncode == 1 and "jwks.json" in done.stderr and done.stderr.count("\n") == 1, done
+        assert statuses(turnout, old) == {200}
+    keys.write("new")
+    turnout.ctl("reload")
+    assert statuses(turnout, old) == {401}
+    assert statuses(turnout, keys.token("new")) == {200}
+
+
+def test_what_tokens_must_say_changes_with_a_reload_for_remembered_ones_too(started):
+    turnout, keys = started(workers=2)
+    token, other = keys.token("old"), keys.token("old", aud="elsewhere")
+    assert statuses(turnout, token) == {200}
+    turnout.configure(jwt_audience="elsewhere")
+    turnout.ctl("reload")
+    assert statuses(turnout, token) == {401}
+    assert statuses(turnout, other) == {200}

@@ -308,6 +308,30 @@ def test_the_internal_listener_believes_nobody(new_turnout):
     assert client_in_log(turnout, "X-Real-IP: 192.0.2.9") == "192.0.2.9"
 
 
+def test_trust_is_given_and_taken_by_a_reload_on_kept_connections_too(new_turnout):
+    turnout = new_turnout(workers=1, **SIGNED_IN)
+    lines = signed_in()
+    with Wire.unix(turnout) as inside, Wire.tcp(turnout) as outside:
+        def ask_both():
+            answers = []
+            for wire in (inside, outside):
+                wire.send(request("GET", "/api/users/me", *lines))
+                answers.append(wire.answer().status)
+            return answers
+
+        assert ask_both() == [200, 401]
+        turnout.configure(trusted_proxies="127.0.0.0/8")
+        turnout.ctl("reload")
+        assert ask_both() == [401, 200]
+        turnout.configure(trusted_proxies="unix, 127.0.0.1", proxy_subject_header="X-Other", proxy_issuer="another")
+        turnout.ctl("reload")
+        assert ask_both() == [401, 401]
+        turnout.configure(proxy_subject_header="X-Remote-Email", proxy_issuer="proxy")
+        turnout.ctl("reload")
+        # The subject is another one now, and the address belongs to the first.
+        assert ask_both() == [403, 403]
+
+
 @pytest.mark.parametrize("options, complaint", [
     ({"trusted_proxies": "10.0.0.1/8"}, 'trusted_proxies: expected addresses, networks or unix ("10.0.0.1/8" has bits behind its prefix length)'),
     ({"trusted_proxies": "0.0.0.0/0"}, "would be everybody"),
