@@ -11,6 +11,7 @@ import time
 import psycopg
 import pytest
 
+from conftest import run_turnout
 from crowd import Crowd
 from loader import Loader
 from sql_harness import OWNER, wait_until
@@ -32,13 +33,18 @@ PAGE = "/api/events?limit=100"
 
 
 @pytest.fixture(scope="module")
-def crowded(postgres, turnout):
-    """The server of this module, with a page of some 100 kB."""
-    with psycopg.connect(postgres.dsn(turnout.database, OWNER), autocommit=True) as connection:
-        for number in range(100):
-            add_event(connection, 100, f"{number} " + "漢" * 250)
-    assert len(turnout.get(PAGE).body) > 80_000
-    return turnout
+def crowded(postgres, make_database):
+    """A server with a page of some 100 kB, and with deadlines that let slow clients stay however long the last takes to come."""
+    turnout = run_turnout(postgres, make_database(), header_timeout="5m", body_timeout="5m", write_timeout="5m")
+    try:
+        turnout.start()
+        with psycopg.connect(postgres.dsn(turnout.database, OWNER), autocommit=True) as connection:
+            for number in range(100):
+                add_event(connection, 100, f"{number} " + "漢" * 250)
+        assert len(turnout.get(PAGE).body) > 80_000
+        yield turnout
+    finally:
+        turnout.remove()
 
 
 def resident(turnout):
@@ -141,40 +147,41 @@ def test_slow_clients_keep_nobody_waiting_and_hold_little(crowded, at_rest, kind
 TOOL = {"-H": ("-i", "1"), "-B": ("-i", "1"), "-R": (), "-X": ("-w", "1", "-y", "512", "-n", "2", "-z", "5", "-k", "3")}
 
 
+# All kinds at once; in the long form one after the other.
+ROUNDS = [[mode] for mode in TOOL] if FULL else [list(TOOL)]
+
+
 @pytest.mark.full
 @pytest.mark.alone
-def test_slowhttptest_finds_the_service_available(new_turnout, crowded, capsys):
-    """All kinds at once; in the long form one after the other, with deadlines that let all stay until the last has come."""
+@pytest.mark.parametrize("modes", ROUNDS, ids=" ".join)
+def test_slowhttptest_finds_the_service_available(crowded, modes, capsys):
     if shutil.which("slowhttptest") is None:
         pytest.skip("there is no slowhttptest")
-    turnout, rounds = crowded, [list(TOOL)]
-    if FULL:
-        rounds = [[mode] for mode in TOOL]
-        turnout = new_turnout(database=crowded.database, header_timeout="5m", body_timeout="5m", write_timeout="5m")
-    for modes in rounds:
-        count = COUNT // len(modes)
-        accepted = metric(turnout, "turnout_http_connections_accepted_total", listener="public")
-        url = f"http://127.0.0.1:{turnout.port}{PAGE}"
-        running = [subprocess.Popen(
-            ["slowhttptest", mode, "-c", str(count), "-r", str(count), "-l", "60" if FULL else "4", "-u", url, *TOOL[mode]],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, resource.getrlimit(resource.RLIMIT_NOFILE)[1:] * 2))
-            for mode in modes]
-        seen, p99 = [], 0
-        if FULL and modes != ["-R"]:  # those are answered, and go
-            wait_until(lambda: running[0].poll() is not None or connections(turnout) >= 0.99 * count, "all have come", 70)
-        while any(one.poll() is None for one in running):
-            p99 = max(p99, wait_of_others(turnout, look=lambda: seen.append(connections(turnout))))
-        outputs = [one.communicate()[0] for one in running]
-        accepted = metric(turnout, "turnout_http_connections_accepted_total", listener="public") - accepted
-        with capsys.disabled():
-            print(f"\n  slowhttptest {' '.join(modes)}: {accepted:.0f} connections accepted, {max(seen, default=0):.0f} at once;"
-                  f" others' p99 {p99:.1f} ms; workers hold {resident(turnout) / MEGABYTE:.0f} MiB")
-        for output in outputs:
-            plain = re.sub(r"\x1b\[[0-9;]*m", "", output)
-            assert re.findall(r"service available:\s+(\w+)", plain)[-1] == "YES", plain[-2000:]
-        assert accepted >= 0.5 * count
-        assert p99 < 5 * P99
+    turnout, count = crowded, COUNT // len(modes)
+    accepted = metric(turnout, "turnout_http_connections_accepted_total", listener="public")
+    # Large, and without the database, which thousands of requests for a long page would keep busy.
+    url = f"http://127.0.0.1:{turnout.port}/api/openapi.json"
+    seconds = "60" if FULL else "4"
+    running = [subprocess.Popen(
+        ["slowhttptest", mode, "-c", str(count), "-r", str(count), "-l", seconds, "-u", url, *TOOL[mode]],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, resource.getrlimit(resource.RLIMIT_NOFILE)[1:] * 2))
+        for mode in modes]
+    seen, p99 = [], 0
+    if FULL and modes != ["-R"]:  # those are answered, and go
+        wait_until(lambda: running[0].poll() is not None or connections(turnout) >= 0.99 * count, "all have come", 70)
+    while any(one.poll() is None for one in running):
+        p99 = max(p99, wait_of_others(turnout, look=lambda: seen.append(connections(turnout))))
+    outputs = [one.communicate()[0] for one in running]
+    accepted = metric(turnout, "turnout_http_connections_accepted_total", listener="public") - accepted
+    with capsys.disabled():
+        print(f"\n  slowhttptest {' '.join(modes)}: {accepted:.0f} connections accepted, {max(seen, default=0):.0f} at once;"
+              f" others' p99 {p99:.1f} ms; workers hold {resident(turnout) / MEGABYTE:.0f} MiB")
+    for output in outputs:
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", output)
+        assert re.findall(r"service available:\s+(\w+)", plain)[-1] == "YES", plain[-2000:]
+    assert accepted >= 0.25 * len(modes) * count
+    assert p99 < 5 * P99
 
 
 @pytest.mark.full
@@ -240,7 +247,6 @@ class Regular:
 @pytest.fixture(scope="module")
 def narrow(postgres, make_database):
     """Room for 100 connections in each of two workers."""
-    from conftest import run_turnout  # pylint: disable=import-outside-toplevel
     running = run_turnout(postgres, make_database(), max_connections=100, header_timeout="3s")
     try:
         yield running.start()
