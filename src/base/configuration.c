@@ -46,15 +46,20 @@ static void complain(struct reading *reading, const char *name, const char *what
                  name[0] == '\0' ? "" : ": ", what);
 }
 
-/* inih cuts a line at its own limit and would read the rest as a line of its own. */
+/* inih cuts a line at its own limit and would read the rest as a line of its own; and it would not see what stands
+ * behind a zero byte. */
 static char *read_line(char *text, int size, void *stream)
 {
     struct reading *reading = stream;
+    memset(text, ' ', (size_t)size);
     if (fgets(text, size, reading->file) == NULL)
         return NULL;
     size_t length = strlen(text);
+    const char *end = memrchr(text, '\0', (size_t)size); /* fgets's own */
     reading->line++;
-    if (length > 0 && text[length - 1] != '\n' && !feof(reading->file)) {
+    if (text + length != end) {
+        complain(reading, "", "the line holds a zero byte");
+    } else if (length > 0 && text[length - 1] != '\n' && !feof(reading->file)) {
         char what[80];
         snprintf(what, sizeof what, "the line is longer than %d bytes", size - 2);
         complain(reading, "", what);

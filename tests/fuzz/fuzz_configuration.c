@@ -1,7 +1,7 @@
 /* fuzz_configuration: the configuration file.
  *
- * What must hold: a file that is refused gives one line that names the file; one that is accepted gives values that,
- * written as `show config` shows them, are read as the same values. */
+ * What must hold: a file that is refused gives one line that names the file; one that is accepted has no zero byte, and
+ * gives values that, written as `show config` shows them, are read as the same values. */
 #include <errno.h>
 #include <stdbool.h>
 #include <sys/mman.h>
@@ -40,6 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         MUST(strlen(error) < sizeof error && error[0] != '\0' && strchr(error, '\n') == NULL);
         return 0;
     }
+    MUST(memchr(bytes, '\0', size) == NULL);
     struct buffer shown = {0};
     struct buffer again = {0};
     configuration_each(first, write_row, &shown);
