@@ -12,6 +12,7 @@ import os
 import select
 import socket
 import subprocess
+import threading
 import time
 
 from server import Turnout, environment
@@ -30,21 +31,31 @@ def listening(family, address):
 
 
 class Manager:
-    """The other end of NOTIFY_SOCKET: `said` is every message so far, as dicts, with the time when it was read."""
+    """The other end of NOTIFY_SOCKET: `said` is every message so far, as dicts, with the time when it was read.
+
+    A thread reads, as a manager does: a queue holds ten messages, and the daemon waits a moment for room, not for ever."""
 
     def __init__(self, address):
         self.address = address
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(address.replace("@", "\0", 1) if address.startswith("@") else address)
-        self.said = []
+        self.said, self.going = [], True
+        self.lock = threading.Lock()
+        self.reader = threading.Thread(target=self._listen, daemon=True)
+        self.reader.start()
+
+    def _listen(self):
+        while self.going:
+            select.select([self.socket], [], [], 0.05)
+            self.read()
 
     def read(self):
         """Takes what has come, without waiting."""
-        while select.select([self.socket], [], [], 0)[0]:
-            text = self.socket.recv(65536).decode()
-            message = dict(line.split("=", 1) for line in text.splitlines())
-            self.said.append((time.monotonic(), message))
-        return [message for _, message in self.said]
+        with self.lock:
+            while select.select([self.socket], [], [], 0)[0]:
+                text = self.socket.recv(65536).decode()
+                self.said.append((time.monotonic(), dict(line.split("=", 1) for line in text.splitlines())))
+            return [message for _, message in self.said]
 
     def count(self, name, value=None):
         return sum(1 for message in self.read() if name in message and value in (None, message[name]))
@@ -54,6 +65,8 @@ class Manager:
         return values[-1] if values else None
 
     def close(self):
+        self.going = False
+        self.reader.join(10)
         self.socket.close()
 
 
