@@ -29,7 +29,7 @@
 /* Microseconds. A check reads a few files: one that takes longer hangs on one of them. */
 #define CHECK_TIME INT64_C(10000000)
 /* Children answer within a turn of their loops; who asked for the reload hears no later than this who has not. */
-#define ANSWER_TIME INT64_C(5000000)
+#define ANSWER_TIME INT64_C(3000000)
 
 /* idle → checking (a child looks at the new configuration) → telling (the children of the table take it over) → idle */
 enum reload_step { RELOAD_IDLE, RELOAD_CHECKING, RELOAD_TELLING };

@@ -23,7 +23,7 @@
 #include "master/process.h"
 
 /* Microseconds, all. */
-#define DATABASE_PATIENCE INT64_C(5000000)
+#define DATABASE_PATIENCE INT64_C(3000000)
 /* Until the first answer of the database: how often the workers are asked. */
 #define DATABASE_INTERVAL INT64_C(50000)
 /* STATUS follows a change of state at once, and figures that only grow this late. */

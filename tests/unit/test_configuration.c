@@ -3,9 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/child.h"
 #include "base/configuration.h"
+#include "base/message.h"
 #include "base/option.h"
 
 static char path[64];
@@ -143,6 +146,94 @@ START_TEST(test_each_option_is_shown_with_value_default_and_origin)
 }
 END_TEST
 
+START_TEST(test_a_copy_is_whole_and_of_its_own)
+{
+    struct configuration *first = read_text("workers = 5\nlisten = unix:/run/x.sock\nidle_timeout = 1500ms\n");
+    struct configuration *second = read_text("workers = 6\njwt_issuer = somebody\n");
+    ck_assert(first != NULL && second != NULL);
+    struct configuration *copy = configuration_copy(first);
+    for (const struct option *option = option_table(); option->name != NULL; option++)
+        ck_assert_msg(option_equal(option, first, copy), "%s", option->name);
+    ck_assert_str_eq(configuration_path(copy), configuration_path(first));
+    configuration_free(first);
+    configuration_take(copy, second, option_find("jwt_issuer"));
+    configuration_free(second);
+    ck_assert_int_eq(copy->workers, 5);
+    ck_assert_str_eq(copy->listen, "unix:/run/x.sock");
+    ck_assert_str_eq(copy->jwt_issuer, "somebody");
+    configuration_free(copy);
+}
+END_TEST
+
+START_TEST(test_a_change_in_place_is_judged_like_a_line_of_the_file)
+{
+    struct configuration *configuration = read_text("workers = 5\n");
+    configuration_set(configuration);
+    ck_assert(configuration_change(option_find("workers"), "7", "somebody"));
+    ck_assert(!configuration_change(option_find("workers"), "many", "somebody"));
+    ck_assert_int_eq(configuration_get()->workers, 7);
+    ck_assert(configuration_change(option_find("log_file"), "", NULL));
+    ck_assert_ptr_null(configuration_get()->log_file);
+    configuration_free(configuration);
+}
+END_TEST
+
+START_TEST(test_one_value_is_found_in_a_file_that_is_wrong_elsewhere)
+{
+    ck_assert_ptr_null(read_text("no_such = 1\ncontrol_socket = /run/here.sock\nnonsense\n"));
+    FILE *file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    fputs("no_such = 1\ncontrol_socket = /run/here.sock\nnonsense\n[section]\ncontrol_socket = /run/there.sock\n",
+          file);
+    fclose(file);
+    char *found = configuration_peek(path, "control_socket");
+    ck_assert_str_eq(found, "/run/here.sock");
+    free(found);
+    found = configuration_peek(path, "listen");
+    ck_assert_str_eq(found, "127.0.0.1:8080");
+    free(found);
+    unlink(path);
+    ck_assert_ptr_null(configuration_peek(path, "control_socket"));
+}
+END_TEST
+
+/* Every option as long as a line of the file can be: the master would die of a message that is too long. */
+START_TEST(test_the_largest_reload_fits_a_message)
+{
+    int ends[2];
+    struct configuration *configuration = configuration_read(NULL, error, sizeof error);
+    ck_assert_ptr_nonnull(configuration);
+    configuration_set(configuration);
+    char longest[200];
+    memset(longest, 'x', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    size_t count = 0;
+    for (const struct option *option = option_table(); option->name != NULL; option++) {
+        if (option->reloadable && option->type == OPTION_TEXT)
+            ck_assert(configuration_change(option, longest, NULL));
+        count += option->reloadable;
+    }
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+    struct message_writer *writer = message_begin(CHILD_MESSAGE_RELOAD);
+    message_put_int(writer, 1);
+    child_reload_put(writer);
+    ck_assert(message_send(writer, ends[0]));
+    struct message_reader *reader;
+    ck_assert_int_eq(message_receive(ends[1], &reader), MESSAGE_OK);
+    int64_t number;
+    ck_assert(message_get_int(reader, &number));
+    const char *text;
+    size_t length;
+    size_t texts = 0;
+    while (message_get_text(reader, &text, &length))
+        texts++;
+    ck_assert_int_eq(texts, 2 * count);
+    close(ends[0]);
+    close(ends[1]);
+    configuration_free(configuration);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("configuration");
@@ -155,6 +246,10 @@ int main(void)
     tcase_add_test(tests, test_a_line_longer_than_the_reader_takes_is_refused_not_cut);
     tcase_add_test(tests, test_a_file_that_is_missing_is_named);
     tcase_add_test(tests, test_each_option_is_shown_with_value_default_and_origin);
+    tcase_add_test(tests, test_a_copy_is_whole_and_of_its_own);
+    tcase_add_test(tests, test_a_change_in_place_is_judged_like_a_line_of_the_file);
+    tcase_add_test(tests, test_one_value_is_found_in_a_file_that_is_wrong_elsewhere);
+    tcase_add_test(tests, test_the_largest_reload_fits_a_message);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
