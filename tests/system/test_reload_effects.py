@@ -1,6 +1,8 @@
 """Each option that can be reloaded takes effect in the processes that run, and no process is replaced for it."""
 
+import json
 import os
+import secrets
 import signal
 import socket
 import time
@@ -9,6 +11,7 @@ import psycopg
 import pytest
 
 from reloading import refuses_body, reload
+from server import encode
 from sql_harness import wait_until
 from traffic import add_event, pids
 
@@ -363,6 +366,72 @@ def test_pages_are_signed_with_the_new_cursor_key(changing):
         reload(changing)
 
 
+def key_set(turnout, kid):
+    """Writes a key set of one key; answers how tokens are signed by it."""
+    key = secrets.token_bytes(32)
+    path = turnout.folder / f"{kid}.json"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps({"keys": [{"kty": "oct", "kid": kid, "use": "sig", "alg": "HS256", "k": encode(key).decode()}]}),
+                    encoding="utf-8")
+    return path, {"key": key, "header": {"alg": "HS256", "kid": kid, "typ": "JWT"}}
+
+
+def test_tokens_are_looked_at_with_the_keys_of_the_new_file(changing):
+    """jwt_keys_file; and jwt_keys_min_interval, which says how soon the file is read again for the sake of an unknown key."""
+    def status(signed):
+        return changing.get("/api/users/me", changing.token("keys@example.com", **signed)).status
+    first, second = key_set(changing, "first"), key_set(changing, "second")
+    good = dict(changing.options)
+    try:
+        assert (status({}), status(first[1])) == (200, 401)
+        assert set(reload(changing, jwt_keys_file=first[0], jwt_keys_min_interval="1h")) == {"jwt_keys_file", "jwt_keys_min_interval"}
+        assert (status({}), status(first[1])) == (401, 200)
+        os.replace(second[0], first[0])
+        for _ in range(10):
+            changing.disconnect()
+            assert status(second[1]) == 401, "the file is not read so soon"
+        assert set(reload(changing, jwt_keys_min_interval="10ms")) == {"jwt_keys_min_interval"}
+        assert (status(first[1]), status(second[1])) == (401, 200)
+        third = key_set(changing, "third")
+        os.replace(third[0], first[0])
+        wait_until(lambda: status(third[1]) == 200, "the file is read again")
+    finally:
+        changing.options = good
+        changing.disconnect()
+        reload(changing)
+
+
+def test_who_is_trusted_and_by_which_headers_follows_the_file(changing):
+    """trusted_proxies, client_address_header and the headers of who is signed in."""
+    def me(**headers):
+        headers = {f"X-Gate-{name}": text for name, text in headers.items()}
+        return changing.get("/api/users/me", headers={"X-Gate-Address": "10.1.2.3", **headers})
+
+    def addresses():
+        return [line for line in changing.log_lines("message=request", "10.1.2.3")]
+    person = {"Subject": "gate-1", "Email": "gate@example.com", "Name": "Somebody", "Department": "Gates", "Kind": "guest",
+              "Role": "organizer"}
+    good = dict(changing.options)
+    assert me(**person).status == 401 and addresses() == []
+    try:
+        reload(changing, trusted_proxies="127.0.0.1", client_address_header="X-Gate-Address", proxy_subject_header="X-Gate-Subject",
+               proxy_email_header="X-Gate-Email", proxy_name_header="X-Gate-Name", proxy_department_header="X-Gate-Department",
+               proxy_kind_header="X-Gate-Kind", proxy_role_header="X-Gate-Role", proxy_issuer="gateway")
+        answer = me(**person)
+        assert answer.status == 200, answer
+        assert {name: answer.json()[name] for name in ("email", "name", "department", "kind", "role")} == {
+            "email": "gate@example.com", "name": "Somebody", "department": "Gates", "kind": "guest", "role": "organizer"}
+        assert changing.sql.execute("select issuer from turnout.users where subject = 'gate-1'").fetchall() == [("gateway",)]
+        wait_until(addresses, "the client's address is in the log")
+        said = reload(changing, trusted_proxies="10.0.0.0/8")
+        assert said == {"trusted_proxies": ("127.0.0.1", "10.0.0.0/8", "now")}
+        assert me(**person).status == 401
+    finally:
+        changing.options = good
+        changing.disconnect()
+        reload(changing)
+
+
 def test_shutdown_timeout_is_what_was_said_last(new_turnout):
     turnout = new_turnout(shutdown_timeout="10m", header_timeout="10m")
     with turnout.connect(60) as stuck:
@@ -404,8 +473,7 @@ def test_what_is_kept_and_made_ahead_follows_the_file(changing):
 
 def test_every_option_that_can_be_reloaded_is_tested_for_it(changing):
     here = open(os.path.abspath(__file__), encoding="utf-8").read()
-    elsewhere = {"jwt_keys_file", "jwt_keys_min_interval",  # test_key_rotation.py
-                 "log_file",  # test_log_files.py
+    elsewhere = {"log_file",  # test_log_files.py
                  "ping_timeout"}  # test_reload.py
     for row in changing.show("config"):
         if row["applies_at"] == "reload" and row["name"] not in EFFECTS and row["name"] not in elsewhere:

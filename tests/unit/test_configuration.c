@@ -227,7 +227,7 @@ START_TEST(test_the_largest_reload_fits_a_message)
     size_t texts = 0;
     while (message_get_text(reader, &text, &length))
         texts++;
-    ck_assert_int_eq(texts, 2 * count);
+    ck_assert_uint_eq(texts, 2 * count);
     close(ends[0]);
     close(ends[1]);
     configuration_free(configuration);
