@@ -169,7 +169,8 @@ static int compare(const void *left, const void *right)
 
 static void find_twins(struct users *users)
 {
-    qsort(users->people, users->count, sizeof *users->people, compare);
+    if (users->count > 0)
+        qsort(users->people, users->count, sizeof *users->people, compare);
     for (size_t i = 1; i < users->count; i++) {
         const struct person *person = &users->people[i];
         const struct person *twin = &users->people[i - 1];
@@ -262,6 +263,12 @@ static enum import_result import_people(struct users *users)
     return result;
 }
 
+static void print_changes(const struct users *users)
+{
+    if (buffer_length(&users->changes) > 0)
+        fwrite(buffer_bytes(&users->changes), 1, buffer_length(&users->changes), stdout);
+}
+
 static void tell(const struct users *users)
 {
     const struct turnoutctl *ctl = users->import.ctl;
@@ -269,11 +276,11 @@ static void tell(const struct users *users)
     if (ctl->json) {
         printf("{\"added\":%zu,\"updated\":%zu,\"unchanged\":%zu,\"dry_run\":%s,\"changes\":[", users->added,
                users->updated, unchanged, ctl->dry_run ? "true" : "false");
-        fwrite(buffer_bytes(&users->changes), 1, buffer_length(&users->changes), stdout);
+        print_changes(users);
         puts("]}");
         return;
     }
-    fwrite(buffer_bytes(&users->changes), 1, buffer_length(&users->changes), stdout);
+    print_changes(users);
     printf("%zu added, %zu updated, %zu unchanged%s\n", users->added, users->updated, unchanged,
            ctl->dry_run ? " (dry run: nothing was written)" : "");
 }

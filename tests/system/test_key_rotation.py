@@ -131,10 +131,10 @@ def test_a_broken_file_leaves_the_old_keys_in_force_and_is_told_once(started, na
         os.mkfifo(keys.path, 0o600)
     else:
         keys.write(text=text)
-    # Several readings have failed, and the line stands once.
+    # Several readings have failed, and the line stands once a minute.
     wait_until(lambda: status(turnout, new) == 401 and readings(turnout, "failed") >= 3, f"{name}: the file was read again")
     assert status(turnout, old) == 200
-    assert len(turnout.log_lines("cannot be read again", "jwks.json")) == 1
+    assert 1 <= len(turnout.log_lines("cannot be read again", "jwks.json")) < 3
     if text is None:
         keys.path.unlink()
     keys.write("new")

