@@ -101,7 +101,7 @@ static json_t *json_of_request(const struct mix_request *request)
 {
     json_t *statuses = json_object();
     for (int status = 100; status < MIX_STATUS_MOST; status++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "%d", status);
         if (request->statuses[status] > 0)
             json_object_set_new(statuses, name, json_integer(request->statuses[status]));
