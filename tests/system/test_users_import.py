@@ -12,7 +12,6 @@ import pytest
 import server
 from api import Person, event_fields
 from sql_harness import APP, Database, wait_until
-from traffic import SCALE
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -257,8 +256,9 @@ def test_somebody_who_is_met_at_first_sight_during_the_import_is_updated_by_it(p
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_a_whole_company_is_taken_over_in_bounded_time_and_memory(turnout, tmp_path, people):
-    count = 3000 if SCALE <= 1 else 100_000
+    count = 100_000 if os.environ.get("TURNOUT_FULL") else 3000
     path, out = tmp_path / "company.csv", tmp_path / "out"
 
     def take_over(department):
