@@ -41,6 +41,7 @@ struct child {
     const struct child_callbacks *callbacks;
     enum exit_status status;
     bool stopping;
+    enum child_stop told; /* while stopping */
     bool exiting;
     bool log_moved; /* its file could not be opened again yet */
     int64_t reload_number;
@@ -110,11 +111,14 @@ static void arm_signals(struct child *child)
     INVARIANT(child->signals >= 0);
 }
 
+/* Told again, a process can only be told more: to empty the queues after all, as nobody is left for them; or "now". */
 static void stop(struct child *child, enum child_stop how)
 {
-    if (child->stopping && how != CHILD_STOP_NOW)
+    bool more = how == CHILD_STOP_NOW || (how == CHILD_STOP_DRAIN && child->told == CHILD_STOP_LEAVE);
+    if (child->stopping && !more)
         return;
     child->stopping = true;
+    child->told = how;
     child->callbacks->stop(child->callbacks->context, how);
 }
 
@@ -144,9 +148,10 @@ static void on_signal(evutil_socket_t descriptor, short events, void *context)
     OBJECT_CHECK(child, CHILD_MAGIC);
     struct signalfd_siginfo info;
     while (read(descriptor, &info, sizeof info) == (ssize_t)sizeof info) {
-        /* sent to this process alone: the master starts another one */
+        /* sent to this process, or to all of them at once, as a service manager may: then nobody is left for the queues
+         */
         if (info.ssi_signo == SIGTERM)
-            stop(child, CHILD_STOP_LEAVE);
+            stop(child, CHILD_STOP_DRAIN);
         else if (info.ssi_signo == SIGQUIT)
             stop(child, CHILD_STOP_NOW);
         /* SIGINT of a terminal, SIGHUP and SIGUSR1 are the master's to act on */

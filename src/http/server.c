@@ -331,7 +331,8 @@ static void on_reap(evutil_socket_t descriptor, short what, void *argument)
     (void)what;
     struct http_server *server = server_of(argument);
     connection_reap(server);
-    if (server->draining && !server->drained && server->counters.connections == 0 && !has_listeners(server)) {
+    bool accepts = !server->leave_queue && has_listeners(server);
+    if (server->draining && !server->drained && server->counters.connections == 0 && !accepts) {
         server->drained = true;
         event_del(server->idle_end);
         if (server->options.drained != NULL)
@@ -360,9 +361,11 @@ void http_server_drain(struct http_server *server, bool leave_queue)
         struct http_listener *listener = &server->listeners[i];
         if (listener->descriptor < 0)
             continue;
+        if (server->leave_queue) /* open until the end: should everybody end now, it is emptied after all */
+            continue;
         /* max_connections does not hold here: who is in the queue has been accepted by the kernel, and would be reset
          */
-        enum accept_result result = server->leave_queue ? ACCEPT_NONE : ACCEPT_MORE;
+        enum accept_result result = ACCEPT_MORE;
         for (int count = 0; count < DRAIN_ACCEPTS_MAX && result == ACCEPT_MORE; count++)
             result = accept_one(server, listener->descriptor);
         if (result == ACCEPT_EXHAUSTED) {

@@ -33,6 +33,7 @@ static struct {
     struct api api;
     struct http_server *server;
     struct http_server *internal;
+    bool stopping;
     int draining; /* servers that still have connections */
 } worker;
 
@@ -80,9 +81,12 @@ static void on_stop(void *context, enum child_stop how)
         leave_now();
         return;
     }
-    struct timeval limit = clock_timeval(worker.api.configuration->shutdown_timeout);
-    INVARIANT(event_base_once(worker.api.base, -1, EV_TIMEOUT, on_shutdown_timeout, NULL, &limit) == 0);
-    worker.draining = 2;
+    if (!worker.stopping) {
+        struct timeval limit = clock_timeval(worker.api.configuration->shutdown_timeout);
+        INVARIANT(event_base_once(worker.api.base, -1, EV_TIMEOUT, on_shutdown_timeout, NULL, &limit) == 0);
+        worker.stopping = true;
+        worker.draining = 2;
+    }
     http_server_drain(worker.server, how == CHILD_STOP_LEAVE);
     http_server_drain(worker.internal, how == CHILD_STOP_LEAVE);
 }

@@ -57,9 +57,10 @@ def test_nothing_that_was_accepted_fails_when_it_is_told_to_end_under_load(new_t
     assert turnout.log_lines("child died") == []
 
 
-@pytest.mark.parametrize("address", ["port", "unix_socket"])
-def test_who_waits_in_the_queue_when_it_is_told_to_end_is_still_answered(new_turnout, events, address):
-    """The workers do not get round to accepting: meanwhile hundreds connect and send, and then it is told to end."""
+@pytest.mark.parametrize("address, told", [("port", "master"), ("unix_socket", "master"), ("port", "everybody")])
+def test_who_waits_in_the_queue_when_it_is_told_to_end_is_still_answered(new_turnout, events, address, told):
+    """The workers do not get round to accepting: meanwhile hundreds connect and send, and then it is told to end, or each process is
+    (a service manager with KillMode=control-group)."""
     turnout = new_turnout(workers=2)
     event, = events(turnout, 1)
     workers = pids(turnout, "worker")
@@ -75,7 +76,10 @@ def test_who_waits_in_the_queue_when_it_is_told_to_end_is_still_answered(new_tur
                 connection.sendall(f"GET /api/events/{event} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
         # A client that has looked up the socket before its file is removed.
         os.link(turnout.unix_socket, turnout.folder / "found.sock")
-        turnout.process.send_signal(signal.SIGTERM)
+        if told == "master":
+            turnout.process.send_signal(signal.SIGTERM)
+        else:
+            os.killpg(turnout.pid, signal.SIGTERM)
         # From then on nobody is let in, or a worker would close the listener under somebody's feet.
         found = turnout.folder / "found.sock" if address == "unix_socket" else turnout.port
         wait_until(lambda: not connects(found, waiting), "new connections are kept out", 5)
