@@ -166,7 +166,7 @@ def test_children_that_hang_when_the_master_dies_are_gone_within_a_second_too_an
 
 
 def test_a_child_that_hangs_is_killed_after_the_ping_time_out_while_others_go_on_serving(new_turnout, events, capsys):
-    turnout = new_turnout(workers=3, ping_interval="200ms", ping_timeout="1s")
+    turnout = new_turnout(workers=3, ping_interval="200ms", ping_timeout="3s")
     with Traffic(turnout.port, CLIENTS, everyday(turnout, events(turnout))) as traffic:
         for role in ("worker", "scheduler"):
             traffic.wait_for_answers(500)
@@ -179,15 +179,15 @@ def test_a_child_that_hangs_is_killed_after_the_ping_time_out_while_others_go_on
             assert is_alive(victim), "killed before others could be seen to serve"
             peers = peers_of(victim, turnout.port) if role == "worker" else set()
             assert traffic.failures[already:] == []
-            wait_until(lambda: not is_alive(victim), "the master kills it", 10)
+            wait_until(lambda: not is_alive(victim), "the master kills it", 30)
             silent = time.monotonic() - stopped_at
             wait_replaced(turnout, role, victim)
             traffic.wait_for_answers(500)
             assert {port for _, _, port in traffic.failures[already:]} <= peers
-            assert 0.8 < silent < 5, silent
+            assert 2.8 < silent < 15, silent
             assert log_of(turnout, "child does not answer; killing it", victim)
             with capsys.disabled():
-                print(f"\n  {role}: killed after {silent:.2f} s (ping_timeout 1 s)", end="")
+                print(f"\n  {role}: killed after {silent:.2f} s (ping_timeout 3 s)", end="")
 
 
 def test_a_master_that_was_stopped_itself_kills_nobody(new_turnout, events):
