@@ -80,6 +80,10 @@ static int take_value(void *context, const char *section, const char *name, cons
         complain(reading, name, "unknown option");
         return 0;
     }
+    if (value[0] == ';') { /* with a space before it, as it will be shown, it is a comment */
+        complain(reading, name, "a value cannot begin with a semicolon");
+        return 0;
+    }
     char **origin = &reading->whole->origins[option - option_table()];
     if (*origin != NULL) {
         char what[512];

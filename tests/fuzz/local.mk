@@ -65,13 +65,16 @@ tests_fuzz_fuzz_token_CFLAGS = $(CFLAGS_FUZZ)
 tests_fuzz_fuzz_token_LDFLAGS = $(LDFLAGS_FUZZ)
 tests_fuzz_fuzz_token_LDADD = $(IDENTITY_LIBS) $(BASE_LIBS)
 
-# Each target for FUZZ_TIME seconds, FUZZ_JOBS of them at once; FUZZ_ONLY="tests/fuzz/fuzz_http" for some.
+# Each target for FUZZ_TIME seconds, FUZZ_JOBS of them at once; FUZZ_ONLY="tests/fuzz/fuzz_http" for some; FUZZ_FLAGS for
+# libFuzzer.
+FUZZ_FLAGS =
 FUZZ_TIME = 60
 FUZZ_JOBS = 1
 FUZZ_ONLY = $(FUZZ_TARGETS)
 if FUZZ
 fuzz: $(FUZZ_ONLY)
-	printf '%s\n' $(FUZZ_ONLY) | FUZZ_TIME='$(FUZZ_TIME)' srcdir='$(srcdir)' xargs -n 1 -P '$(FUZZ_JOBS)' sh '$(srcdir)/tests/fuzz/run.sh'
+	printf '%s\n' $(FUZZ_ONLY) | FUZZ_TIME='$(FUZZ_TIME)' FUZZ_FLAGS='$(FUZZ_FLAGS)' srcdir='$(srcdir)' \
+	  xargs -n 1 -P '$(FUZZ_JOBS)' sh '$(srcdir)/tests/fuzz/run.sh'
 else
 fuzz:
 	@echo 'This build has no fuzzing: configure one with --enable-fuzz (it needs clang and libclang-rt-14-dev).' >&2; exit 1

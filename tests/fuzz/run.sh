@@ -1,7 +1,7 @@
 #!/bin/sh
 # run: one fuzz target for FUZZ_TIME seconds, from the folder of a build with --enable-fuzz. What it finds beyond the corpus
 # stays in tests/fuzz/found of the build, what breaks the target in tests/fuzz/broken. Prints one line; where the target broke,
-# also the end of its log. srcdir is the source.
+# also the end of its log. srcdir is the source; FUZZ_FLAGS are further options of libFuzzer.
 set -u
 target=$1
 name=${target##*/fuzz_}
@@ -14,7 +14,8 @@ set -- -max_total_time="${FUZZ_TIME:-60}" -timeout=20 -print_final_stats=1 -arti
 # A conversation is sent three times, once byte by byte: short ones find more in the same time.
 [ "$name" = http ] && set -- "$@" -max_len=1024
 [ -f "$source/dictionary/$name" ] && set -- "$@" -dict="$source/dictionary/$name"
-set -- "$@" "$found" "$source/corpus/$name"
+# shellcheck disable=SC2086 # several options
+set -- "$@" ${FUZZ_FLAGS:-} "$found" "$source/corpus/$name"
 [ -d "$source/regression/$name" ] && set -- "$@" "$source/regression/$name"
 
 nice -n 10 "./$target" "$@" >"$log" 2>&1
