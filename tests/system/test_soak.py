@@ -49,8 +49,8 @@ class Organizers:
 class Disturber:
     """Kills workers other than the first, the scheduler and sessions of PostgreSQL, and reloads, as long as it lasts."""
 
-    def __init__(self, turnout, connection):
-        self.turnout, self.connection = turnout, connection
+    def __init__(self, turnout, connection, note):
+        self.turnout, self.connection, self.note = turnout, connection, note
         self.chance = random.Random(1)
         self.kills = {"worker": 0, "scheduler": 0, "session": 0}
         self.reloads = 0
@@ -61,6 +61,9 @@ class Disturber:
         next_kill, next_reload = time.monotonic() + KILL, time.monotonic() + RELOAD
         while time.monotonic() < until:
             self.samples.append({pid: (memory(pid), len(os.listdir(f"/proc/{pid}/fd"))) for pid in kept})
+            if len(self.samples) % 60 == 0:
+                self.note(f"sample {len(self.samples)}: (RSS in KiB, descriptors) of master and worker {list(self.samples[-1].values())};"
+                          f" killed {self.kills}, {self.reloads} reloads")
             if time.monotonic() >= next_kill:
                 self.kill()
                 next_kill = time.monotonic() + KILL
@@ -105,10 +108,15 @@ def test_descriptors_and_memory_stay_what_they_were(new_turnout, postgres, capsy
         load.wait_for_answers(max(4000, int(SECONDS * 10)), 600)
         edits.wait_for_answers(200)
     before = quiet(turnout, kept)
+
+    def note(line):
+        with capsys.disabled():
+            print(f"\n  {line}", end="", flush=True)
     with psycopg.connect(postgres.dsn(turnout.database, "postgres"), autocommit=True) as connection:
-        disturber = Disturber(turnout, connection)
-        with Loader(turnout, events, connections=30, fresh=10, rate=RATE, mix=MIXES / "everyday.mix") as load, \
-                Loader(Organizers(turnout), events, people=1, mix=EDIT, connections=4, rate=EDITS) as edits:
+        disturber = Disturber(turnout, connection, note)
+        # They end when they are told to, not before.
+        with Loader(turnout, events, connections=30, fresh=10, rate=RATE, mix=MIXES / "everyday.mix", duration="24h") as load, \
+                Loader(Organizers(turnout), events, people=1, mix=EDIT, connections=4, rate=EDITS, duration="24h") as edits:
             disturber.run(kept, time.monotonic() + SECONDS)
             load.wait_for_answers(100)
     after = quiet(turnout, kept)
