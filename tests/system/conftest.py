@@ -66,7 +66,7 @@ def migrated(postgres):
     finally:
         turnout.remove()
     yield name
-    postgres.drop_database(name)
+    postgres.discard_database(name)
 
 
 @pytest.fixture(scope="session")
@@ -81,9 +81,8 @@ def make_database(postgres, migrated):
         return name
 
     yield make
-    # A cluster of ours goes as a whole, in a moment.
-    for name in [] if postgres.made_folder else made:
-        postgres.drop_database(name)
+    for name in made:
+        postgres.discard_database(name)
 
 
 def run_turnout(postgres, name, kind=server.Turnout, **options):

@@ -160,6 +160,11 @@ class PrivatePostgres:
         with psycopg.connect(self.dsn(), autocommit=True) as connection:
             connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
+    def discard_database(self, name):
+        """When a test is done with it: not in a cluster that goes away as a whole, as dropping waits for a checkpoint."""
+        if not self.made_folder:
+            self.drop_database(name)
+
     def assert_no_deadlocks(self):
         assert "deadlock detected" not in self.log_text()
 
@@ -267,9 +272,7 @@ class Database:
             assert broken == [], f"{what}: {broken[:5]}"
 
     def drop(self):
-        """Not in a cluster that goes away as a whole: dropping waits for a checkpoint."""
-        if not self.postgres.made_folder:
-            self.postgres.drop_database(self.name)
+        self.postgres.discard_database(self.name)
 
 
 # What is never true, each as a query for counterexamples.

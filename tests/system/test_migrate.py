@@ -22,7 +22,7 @@ def installation(postgres, tmp_path):
     turnout.owner = postgres.dsn(name, OWNER)
     yield turnout
     turnout.remove()
-    postgres.drop_database(name)
+    postgres.discard_database(name)
 
 
 def versions(installation):
