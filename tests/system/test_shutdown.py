@@ -244,3 +244,12 @@ def belongs(pid, turnout):
         return fields[0] != "Z" and int(fields[3]) == turnout.pid
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def test_a_worker_that_hangs_is_killed_when_its_time_is_over(new_turnout):
+    turnout = new_turnout(workers=2, shutdown_timeout="300ms")
+    assert turnout.stop() == 0 and not turnout.log_lines("did not leave in time"), "it leaves by itself"
+    turnout.start()
+    with stopped(pids(turnout, "worker")[:1]):
+        assert turnout.stop() == 0
+    assert turnout.log_lines("children did not leave in time; killing them")
