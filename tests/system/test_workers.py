@@ -1,5 +1,6 @@
 """The number of workers changes while people use it, and the connections to PostgreSQL stay within what was allowed."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -52,6 +53,21 @@ class Watch:
         self.thread.join(30)
         self.connection.close()
         assert self.error is None, self.error
+
+
+def fill_pools(turnout, send_more):
+    """Until every connection of the workers is at work. Which worker takes a client is chance, and nobody who waits asks again: where
+    the first crowd has left one of them with too little to do, more clients come."""
+    def full():
+        return all(row["open"] == row["max"] <= row["in_flight"] for row in turnout.show("pools") if row["role"] == "worker")
+
+    for _ in range(8):
+        started = time.monotonic()
+        wait_until(lambda: full() or time.monotonic() - started > 2, "a look")  # pylint: disable=cell-var-from-loop
+        if full():
+            return
+        send_more()
+    raise AssertionError(f"not all connections are at work: {turnout.show('pools')}")
 
 
 def set_workers(turnout, count, patience=30):
@@ -116,12 +132,12 @@ def test_workers_are_added_only_when_the_others_have_given_up_their_connections(
     """All connections wait for a lock, and so do the new workers."""
     allowed = 16
     turnout = new_turnout(workers=2, db_connections=allowed, db_statement_timeout="30s", db_acquire_timeout="30s")
-    with Watch(postgres, turnout) as watch, Traffic(turnout.port, CLIENTS, everyday(turnout, events(turnout))) as traffic:
+    people = everyday(turnout, events(turnout))
+    with Watch(postgres, turnout) as watch, Traffic(turnout.port, CLIENTS, people) as traffic:
         traffic.wait_for_answers(500)
-        with psycopg.connect(postgres.dsn(turnout.database, "postgres")) as holder:
+        with contextlib.ExitStack() as crowd, psycopg.connect(postgres.dsn(turnout.database, "postgres")) as holder:
             holder.execute("lock table turnout.events in access exclusive mode")
-            wait_until(lambda: all(row["open"] == row["max"] <= row["in_flight"] for row in turnout.show("pools")
-                                   if row["role"] == "worker"), "all connections are at work")
+            fill_pools(turnout, lambda: crowd.enter_context(Traffic(turnout.port, CLIENTS, people)))
             assert "5" in turnout.ctl("workers", 5).stdout
             asked, looks = time.monotonic(), watch.samples
             wait_until(lambda: time.monotonic() - asked > 1 and watch.samples > looks + 10, "a second passes")
