@@ -64,8 +64,12 @@ void hot_each(void (*entry)(void *context, const char *key, size_t length, enum 
 /* ---- floors: nothing below is published ---- */
 
 void hot_raise_floor(const char *key, size_t length, const struct hot_version *version);
-/* For all keys of one pattern. */
+/* For all keys of one pattern, whatever the source: at a resync. */
 void hot_raise_pattern_floor(enum hot_pattern pattern, const struct hot_version *version);
+/* The same for HOT_FROM_STORE alone: a change was read that may show on any page of the pattern, also on pages that are
+ * not here. A render that was under way meanwhile may still be published (its writer knows that it is dirty and renders
+ * it again): under changes without end, no page would ever be published otherwise. */
+void hot_raise_store_floor(enum hot_pattern pattern, const struct hot_version *version);
 
 /* ---- what holds for all entries ---- */
 
