@@ -61,15 +61,19 @@ void hot_each(void (*entry)(void *context, const char *key, size_t length, enum 
                             const struct hot_view *view),
               void *context);
 
-/* ---- floors: nothing below is published ---- */
+/* ---- floors: nothing below is published ----
+ *
+ * Each publish raises the floor of its key for every source. A change that was read raises another one, by which only
+ * HOT_FROM_STORE is measured: a render that was under way meanwhile may still be published, as nobody has been served
+ * anything newer, and its writer knows that it is dirty and renders it again; under changes without end nothing would
+ * ever be published otherwise. */
 
-void hot_raise_floor(const char *key, size_t length, const struct hot_version *version);
-/* For all keys of one pattern, whatever the source: at a resync. */
+/* A change was read in this snapshot that shows in this key. */
+void hot_raise_store_floor(const char *key, size_t length, const struct hot_version *version);
+/* That may show in any key of the pattern, also in those that are not here. */
+void hot_raise_store_pattern_floor(enum hot_pattern pattern, const struct hot_version *version);
+/* For all keys of the pattern and every source: at a resync. */
 void hot_raise_pattern_floor(enum hot_pattern pattern, const struct hot_version *version);
-/* The same for HOT_FROM_STORE alone: a change was read that may show on any page of the pattern, also on pages that are
- * not here. A render that was under way meanwhile may still be published (its writer knows that it is dirty and renders
- * it again): under changes without end, no page would ever be published otherwise. */
-void hot_raise_store_floor(enum hot_pattern pattern, const struct hot_version *version);
 
 /* ---- what holds for all entries ---- */
 
