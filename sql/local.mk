@@ -7,8 +7,18 @@ nobase_dist_pkgdata_DATA = \
   sql/schema/0005_user_names_filled.sql \
   sql/schema/0006_roster_indexes.sql \
   sql/schema/0007_idempotency_keys.sql \
+  sql/schema/0008_cache.sql \
   sql/rules/api_time.sql \
   sql/rules/audit_difference.sql \
+  sql/rules/cache_begin.sql \
+  sql/rules/cache_event.sql \
+  sql/rules/cache_events_list.sql \
+  sql/rules/cache_probe.sql \
+  sql/rules/cache_snapshot.sql \
+  sql/rules/cache_stats.sql \
+  sql/rules/cache_user.sql \
+  sql/rules/cache_warm.sql \
+  sql/rules/changes_since.sql \
   sql/rules/complete_ended_events.sql \
   sql/rules/errors_body.sql \
   sql/rules/event_body.sql \
@@ -18,9 +28,11 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/event_fields.sql \
   sql/rules/event_get.sql \
   sql/rules/event_log.sql \
+  sql/rules/event_manage.sql \
   sql/rules/event_publish.sql \
   sql/rules/event_refusal.sql \
   sql/rules/event_roster.sql \
+  sql/rules/event_stats.sql \
   sql/rules/event_update.sql \
   sql/rules/events_import.sql \
   sql/rules/events_list.sql \
@@ -51,6 +63,7 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/roster_rest.sql \
   sql/rules/schema_version.sql \
   sql/rules/seat_wanted.sql \
+  sql/rules/stats_body.sql \
   sql/rules/take_keys.sql \
   sql/rules/user_body.sql \
   sql/rules/user_get.sql \

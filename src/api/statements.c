@@ -1,4 +1,4 @@
-/* statements: the table of prepared statements. Worker and scheduler. */
+/* statements: the table of prepared statements. Worker, refresher and scheduler. */
 #include "api/statements.h"
 
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* statements: every statement that the server prepares, in one table. Worker and scheduler; turnoutd prints it for the
- * tests of plans. */
+/* statements: every statement that the server prepares, in one table. Worker, refresher and scheduler; turnoutd prints
+ * it for the tests of plans. */
 #ifndef API_STATEMENTS_H
 #define API_STATEMENTS_H
 
@@ -9,6 +9,7 @@
  * Idempotency-Key: behind the parameters of the plain one stand whether it is sent again (where the plain one does not
  * say so already), the key, what was asked, and how long answers are kept. */
 #define KEYED_ROW "select outcome, body, etag, ref, replayed from turnout."
+#define CACHED_ROW "select outcome, body, etag, next_start, next_id, ids, epoch, xmax, in_progress from turnout."
 #define STATEMENT_LIST(STATEMENT)                                                                                   \
     STATEMENT(user_seen, 10,                                                                                        \
               "select outcome, body, role, ref from turnout.user_seen($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")    \
@@ -52,6 +53,19 @@
     STATEMENT(registration_get, 3, "select outcome, body, etag, ref from turnout.registration_get($1, $2, $3)")     \
     STATEMENT(registrations_mine, 4,                                                                                \
               "select outcome, body, next_at, next_id from turnout.registrations_mine($1, $2, $3, $4)")             \
+    STATEMENT(event_stats, 3, "select outcome, body, etag, ref from turnout.event_stats($1, $2, $3)")               \
+    STATEMENT(event_manage, 3, "select outcome, body, etag, ref from turnout.event_manage($1, $2, $3)")             \
+    STATEMENT(cache_begin, 0,                                                                                       \
+              "select epoch_before, epoch, witness, system, database, rules from turnout.cache_begin()")            \
+    STATEMENT(cache_probe, 1, "select turnout.cache_probe($1)")                                                     \
+    STATEMENT(changes_since, 3,                                                                                     \
+              "select kind, key, before_category, before_status, before_start, after_category, after_status, "      \
+              "after_start, epoch, xmax, in_progress, complete from turnout.changes_since($1, $2, $3)")             \
+    STATEMENT(cache_event, 1, CACHED_ROW "cache_event($1)")                                                         \
+    STATEMENT(cache_events_list, 5, CACHED_ROW "cache_events_list($1, $2, $3, $4, $5)")                             \
+    STATEMENT(cache_user, 2, CACHED_ROW "cache_user($1, $2)")                                                       \
+    STATEMENT(cache_stats, 1, CACHED_ROW "cache_stats($1)")                                                         \
+    STATEMENT(cache_warm, 1, "select what, value from turnout.cache_warm($1)")                                      \
     STATEMENT(schema_version, 0, "select turnout.schema_version()")                                                 \
     STATEMENT(complete_ended_events, 1, "select turnout.complete_ended_events($1)")                                 \
     STATEMENT(prune_changes, 1, "select turnout.prune_changes($1)")                                                 \

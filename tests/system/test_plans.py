@@ -54,6 +54,7 @@ def samples(watched):
     row = watched.connection.execute("select r.id, r.user_id from turnout.registrations r join turnout.events e on e.id = r.event_id "
                                      "where r.status = 'registered' and e.status = 'published' limit 1").fetchone()
     registration, person = str(row[0]), str(row[1])
+    xid = int(value("select pg_snapshot_xmax(pg_current_snapshot())"))
     who = ["plans", "0193b5f0-1c2d-7abc-8def-0123456789ab", organizer, "admin"]
     new_id = "0193b5f0-1c2d-7abc-8def-0123456789ac"
     lists = [[organizer, "organizer", category, status, None, None, q, "20", None, None]
@@ -80,6 +81,17 @@ def samples(watched):
         "registration_get": [[person, None, registration]],
         "registrations_mine": [[person, "20", None, None], [person, "20", "1795359586000000", new_id]],
         "event_cancel": [[*who, event]],
+        "event_stats": [[organizer, "organizer", event], [None, None, event]],
+        "event_manage": [[organizer, None, event], [person, None, draft]],
+        "cache_begin": [[]],
+        "cache_probe": [["plans"]],
+        "changes_since": [[None, None, "100"], [str(xid), "{}", "100"], [str(xid), f"{{{xid - 5},{xid - 3}}}", "100"], ["3", "{}", "100"]],
+        "cache_event": [[event], [draft], [new_id]],
+        "cache_events_list": [[category, status, "20", *after] for category in (None, "social") for status in (None, "completed")
+                              for after in ((None, None), ("0", new_id))],
+        "cache_user": [[person, None], [person, "admin"]],
+        "cache_stats": [[event], [draft], [new_id]],
+        "cache_warm": [["1000"]],
         "schema_version": [[]],
         "complete_ended_events": [["500"]],
         "prune_changes": [["3600000000 microseconds"]],

@@ -1,0 +1,25 @@
+-- A page of the public list of events for the hot cache: what events_list answers to a caller without a token, with the ids of
+-- the page and the version of the snapshot. Drafts are in no public list: not_found. Locks nothing.
+create or replace function turnout.cache_events_list(p_category text, p_status text, p_limit integer, p_after_start bigint,
+  p_after_id uuid)
+returns turnout.cached_answer
+language plpgsql stable
+as $$
+declare
+  v_answer turnout.cached_answer;
+begin
+  select l.outcome, l.body, null, l.next_start, l.next_id, null, s.epoch, s.xmax, cardinality(s.in_progress)
+  into v_answer
+  from turnout.events_list(null, null, p_category, p_status, null, null, null, p_limit, p_after_start, p_after_id) l
+  cross join turnout.cache_snapshot() s;
+  if p_status = 'draft' then
+    v_answer.outcome := 'not_found';
+    v_answer.body := null;
+  elsif v_answer.outcome = 'ok' then
+    v_answer.ids := array(select (e.event ->> 'id')::uuid
+                          from json_array_elements(v_answer.body::json) with ordinality e (event, line)
+                          order by e.line);
+  end if;
+  return v_answer;
+end
+$$;
