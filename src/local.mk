@@ -5,6 +5,7 @@ include src/pg/local.mk
 include src/identity/local.mk
 include src/api/local.mk
 include src/worker/local.mk
+include src/refresher/local.mk
 include src/scheduler/local.mk
 include src/master/local.mk
 include src/ctl/local.mk
