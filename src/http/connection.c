@@ -162,8 +162,9 @@ void connection_close(struct http_connection *connection)
 
 /* ---- writing ---- */
 
-void connection_send(struct http_connection *connection, const char *head, size_t head_length, const char *body,
-                     size_t body_length)
+/* Gives the answer to the kernel, as far as it takes it. */
+static void begin_writing(struct http_connection *connection, const char *head, size_t head_length, const char *body,
+                          size_t body_length)
 {
     struct iovec *output = connection->output;
     output[connection->output_count++] = (struct iovec){.iov_base = (void *)(uintptr_t)head, .iov_len = head_length};
@@ -174,6 +175,25 @@ void connection_send(struct http_connection *connection, const char *head, size_
     connection_enter(connection, CONNECTION_WRITING);
     exchange_observe(connection->exchange, connection->writing_at);
     connection_flush(connection);
+}
+
+void connection_send(struct http_connection *connection, const char *head, size_t head_length, const char *body,
+                     size_t body_length)
+{
+    begin_writing(connection, head, head_length, body, body_length);
+    if (!connection->processing)
+        settle(connection);
+}
+
+void connection_send_borrowed(struct http_connection *connection, const char *head, size_t head_length,
+                              const char *body, size_t body_length)
+{
+    begin_writing(connection, head, head_length, body, body_length);
+    if (body_length > 0 && connection->state == CONNECTION_WRITING) {
+        INVARIANT(connection->output_count > 0);
+        struct iovec *rest = &connection->output[connection->output_count - 1]; /* the body is always last */
+        rest->iov_base = arena_memdup(connection->exchange->request.arena, rest->iov_base, rest->iov_len);
+    }
     if (!connection->processing)
         settle(connection);
 }

@@ -86,6 +86,9 @@ void connection_expire(struct http_connection *connection);
 /* Sends the answer of the current exchange; both parts stay valid until exchange_finish. */
 void connection_send(struct http_connection *connection, const char *head, size_t head_length, const char *body,
                      size_t body_length);
+/* The same, but the body is valid during the call only: what the kernel does not take is copied to the exchange. */
+void connection_send_borrowed(struct http_connection *connection, const char *head, size_t head_length,
+                              const char *body, size_t body_length);
 /* Writes what the kernel takes of the output; the rest follows from the loop. */
 void connection_flush(struct http_connection *connection);
 /* The only place that changes the state. */

@@ -28,7 +28,8 @@ HTTP_LIBS = libhttp.a $(LLHTTP_ARCHIVE) $(LLHTTP_LIBS) $(JANSSON_LIBS)
 if HAVE_CHECK
 HTTP_RIG = tests/unit/http_rig.c tests/unit/http_rig.h
 HTTP_TESTS = tests/unit/test_body tests/unit/test_connection tests/unit/test_guard tests/unit/test_http_faults \
-  tests/unit/test_intake tests/unit/test_problem tests/unit/test_relief tests/unit/test_router tests/unit/test_server
+  tests/unit/test_intake tests/unit/test_problem tests/unit/test_relief tests/unit/test_router tests/unit/test_server \
+  tests/unit/test_shared_answer
 check_PROGRAMS += $(HTTP_TESTS)
 TESTS += $(HTTP_TESTS)
 tests_unit_test_body_SOURCES = tests/unit/test_body.c
@@ -59,4 +60,7 @@ tests_unit_test_relief_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
 tests_unit_test_server_SOURCES = tests/unit/test_server.c $(HTTP_RIG)
 tests_unit_test_server_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_server_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
+tests_unit_test_shared_answer_SOURCES = tests/unit/test_shared_answer.c $(HTTP_RIG)
+tests_unit_test_shared_answer_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_shared_answer_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
 endif

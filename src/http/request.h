@@ -90,4 +90,21 @@ struct http_response {
  * HEAD, a gone client and 204/304 are taken care of. */
 void http_respond(struct http_request *request, const struct http_response *response);
 
+/* An answer whose parts are somebody else's for no longer than the call: the hot cache's, which is pinned meanwhile.
+ * `lines` were made ready with the body and hold what only its maker knows (Content-Type, Content-Length and so on, of
+ * a 304 its ETag); `more` is what the caller adds. Both are header lines, each ended by CRLF, or of length 0. */
+struct http_shared {
+    int status;
+    const char *lines;
+    size_t lines_length;
+    const char *more;
+    size_t more_length;
+    const char *body;
+    size_t body_length;
+};
+
+/* As http_respond, straight from where the parts lie: one system call, no memory. What the kernel does not take of the
+ * body is copied before this returns, so that a slow client holds nothing but memory of its connection. */
+void http_respond_shared(struct http_request *request, const struct http_shared *shared);
+
 #endif

@@ -78,25 +78,40 @@ static bool has_length(int status)
     return status != 204 && status != 304;
 }
 
-/* Returns the length of the block, which lies in the request's arena. */
-static size_t make_head(const struct http_exchange *exchange, const struct http_response *response, char **head)
+/* A header block under construction, in the request's arena. */
+struct head {
+    char *start;
+    char *to;
+};
+
+/* What every answer begins with, up to the Connection line; the last line has no CRLF yet. `room` for what follows. */
+static struct head begin_head(const struct http_exchange *exchange, size_t room)
 {
     const struct http_request *request = &exchange->request;
-    const struct http_connection *connection = request->connection;
-    size_t further = response->headers == NULL ? 0 : strlen(response->headers);
-    INVARIANT(further == 0 || (further > 2 && memcmp(response->headers + further - 2, "\r\n", 2) == 0));
-    size_t type = response->content_type == NULL ? 0 : strlen(response->content_type);
     size_t id = strlen(request->request_id);
-
-    char *start = arena_alloc(request->arena, FIXED_LINES_SIZE + further + type + id);
+    char *start = arena_alloc(request->arena, FIXED_LINES_SIZE + id + room);
     char *to = put_text(start, "HTTP/1.1 ");
-    to = put_number(to, (uint64_t)response->status);
+    to = put_number(to, (uint64_t)exchange->status);
     *to++ = ' ';
-    to = put_text(to, reason_of(response->status));
+    to = put_text(to, reason_of(exchange->status));
     to = put_text(to, "\r\nServer: turnout\r\nDate: ");
     to = put_text(to, clock_http_date());
     to = put_text(to, "\r\nX-Content-Type-Options: nosniff\r\nX-Request-Id: ");
     to = put(to, request->request_id, id);
+    if (request->connection->close)
+        to = put_text(to, "\r\nConnection: close");
+    else if (exchange->facts.minor == 0 && exchange->facts.keep_alive)
+        to = put_text(to, "\r\nConnection: keep-alive");
+    return (struct head){.start = start, .to = to};
+}
+
+static struct head make_head(const struct http_exchange *exchange, const struct http_response *response)
+{
+    size_t further = response->headers == NULL ? 0 : strlen(response->headers);
+    INVARIANT(further == 0 || (further > 2 && memcmp(response->headers + further - 2, "\r\n", 2) == 0));
+    size_t type = response->content_type == NULL ? 0 : strlen(response->content_type);
+    struct head head = begin_head(exchange, further + type);
+    char *to = head.to;
     if (type > 0) {
         to = put_text(to, "\r\nContent-Type: ");
         to = put(to, response->content_type, type);
@@ -105,34 +120,39 @@ static size_t make_head(const struct http_exchange *exchange, const struct http_
         to = put_text(to, "\r\nContent-Length: ");
         to = put_number(to, response->body_length);
     }
-    if (connection->close)
-        to = put_text(to, "\r\nConnection: close");
-    else if (exchange->facts.minor == 0 && exchange->facts.keep_alive)
-        to = put_text(to, "\r\nConnection: keep-alive");
     to = put_text(to, "\r\n");
     if (further > 0)
         to = put(to, response->headers, further);
-    to = put_text(to, "\r\n");
-    *head = start;
-    return (size_t)(to - start);
+    head.to = put_text(to, "\r\n");
+    return head;
 }
 
-void http_respond(struct http_request *request, const struct http_response *response)
+static struct head make_shared_head(const struct http_exchange *exchange, const struct http_shared *shared)
 {
-    struct http_exchange *exchange = exchange_of(request);
-    INVARIANT(!exchange->answered && response->status >= 200 && response->status <= 599);
+    struct head head = begin_head(exchange, shared->lines_length + shared->more_length);
+    char *to = put_text(head.to, "\r\n");
+    if (shared->lines_length > 0)
+        to = put(to, shared->lines, shared->lines_length);
+    if (shared->more_length > 0)
+        to = put(to, shared->more, shared->more_length);
+    head.to = put_text(to, "\r\n");
+    return head;
+}
+
+/* false: nobody is there any more, and the exchange is gone. */
+static bool begin_answer(struct http_exchange *exchange, int status)
+{
+    INVARIANT(!exchange->answered && status >= 200 && status <= 599);
     exchange->answered = true;
-    exchange->status = response->status;
-    exchange->release = response->release;
-    exchange->owner = response->owner;
+    exchange->status = status;
     if (exchange->dispatched)
         exchange->server->counters.in_flight--;
 
-    struct http_connection *connection = request->connection;
+    struct http_connection *connection = exchange->request.connection;
     if (connection == NULL) {
         exchange_observe(exchange, clock_monotonic());
         exchange_finish(exchange, "client gone");
-        return;
+        return false;
     }
     OBJECT_CHECK(connection, CONNECTION_MAGIC);
     INVARIANT(connection->exchange == exchange && connection->state == CONNECTION_HANDLING);
@@ -140,8 +160,32 @@ void http_respond(struct http_request *request, const struct http_response *resp
         connection->close = true;
         connection->linger = true; /* it may have sent a next request that nobody will read */
     }
-    char *head;
-    size_t head_length = make_head(exchange, response, &head);
-    bool with_body = request->method != HTTP_METHOD_HEAD && has_length(response->status);
-    connection_send(connection, head, head_length, response->body, with_body ? response->body_length : 0);
+    return true;
+}
+
+static bool has_body(const struct http_exchange *exchange)
+{
+    return exchange->request.method != HTTP_METHOD_HEAD && has_length(exchange->status);
+}
+
+void http_respond(struct http_request *request, const struct http_response *response)
+{
+    struct http_exchange *exchange = exchange_of(request);
+    exchange->release = response->release;
+    exchange->owner = response->owner;
+    if (!begin_answer(exchange, response->status))
+        return;
+    struct head head = make_head(exchange, response);
+    connection_send(request->connection, head.start, (size_t)(head.to - head.start), response->body,
+                    has_body(exchange) ? response->body_length : 0);
+}
+
+void http_respond_shared(struct http_request *request, const struct http_shared *shared)
+{
+    struct http_exchange *exchange = exchange_of(request);
+    if (!begin_answer(exchange, shared->status))
+        return;
+    struct head head = make_shared_head(exchange, shared);
+    connection_send_borrowed(request->connection, head.start, (size_t)(head.to - head.start), shared->body,
+                             has_body(exchange) ? shared->body_length : 0);
 }

@@ -33,15 +33,26 @@ static void large(struct http_request *request)
     http_respond(request, &response);
 }
 
+/* Of the hot cache: what the kernel does not take is the connection's own. */
+static void shared_page(struct http_request *request)
+{
+    static char body[100 << 10];
+    http_respond_shared(request, &(struct http_shared){.status = 200,
+                                                       .lines = "Content-Length: 102400\r\n",
+                                                       .lines_length = 24,
+                                                       .body = body,
+                                                       .body_length = sizeof body});
+}
+
 static void later(struct http_request *request)
 {
     waiting = request;
 }
 
 static const struct http_route routes[] = {
-    {HTTP_METHOD_GET, "/plain", plain, 0}, {HTTP_METHOD_POST, "/plain", plain, 0},
-    {HTTP_METHOD_GET, "/large", large, 0}, {HTTP_METHOD_GET, "/later", later, 0},
-    {HTTP_METHOD_GET, NULL, NULL, 0},
+    {HTTP_METHOD_GET, "/plain", plain, 0},      {HTTP_METHOD_POST, "/plain", plain, 0},
+    {HTTP_METHOD_GET, "/large", large, 0},      {HTTP_METHOD_GET, "/later", later, 0},
+    {HTTP_METHOD_GET, "/page", shared_page, 0}, {HTTP_METHOD_GET, NULL, NULL, 0},
 };
 
 static void setup(void)
@@ -331,6 +342,31 @@ START_TEST(test_the_oldest_of_many_slow_readers_are_cut_off)
 }
 END_TEST
 
+START_TEST(test_the_oldest_of_many_slow_readers_of_shared_pages_are_cut_off)
+{
+    rig.configuration->connection_memory = 1 << 20;
+    rig_start(&rig, routes, false);
+    int clients[30];
+    for (size_t i = 0; i < COUNT(clients); i++) {
+        clients[i] = rig_connect(&rig);
+        int little = 1;
+        setsockopt(LIST_FIRST(&rig.server->open)->descriptor, SOL_SOCKET, SO_SNDBUF, &little, sizeof little);
+        rig_send_text(&rig, clients[i], "GET /page HTTP/1.1\r\nHost: a\r\n\r\n");
+        ck_assert_uint_le(rig.server->slow_memory, 1 << 20);
+    }
+    ck_assert_int_ge(open_connections(), 9);
+    ck_assert_int_le(open_connections(), 12); /* of 100 KiB each at most, less what the kernel took */
+    struct buffer answer = {0};
+    ck_assert(rig_read(&rig, clients[0], &answer, one_answer));
+    buffer_clear(&answer, 0);
+    ck_assert(!rig_read(&rig, clients[COUNT(clients) - 1], &answer, one_answer));
+    ck_assert_int_eq(status_of(&answer), 200);
+    buffer_free(&answer);
+    assert_served(clients[COUNT(clients) - 1]);
+    close_all(clients, COUNT(clients));
+}
+END_TEST
+
 START_TEST(test_one_that_holds_more_than_all_may_is_cut_off_itself)
 {
     rig.configuration->connection_memory = 64 << 10;
@@ -363,6 +399,7 @@ int main(void)
     tcase_add_test(tcase, test_the_oldest_of_many_slow_bodies_are_told_to_send_sooner);
     tcase_add_test(tcase, test_the_oldest_of_many_slow_headers_are_told_to_send_sooner);
     tcase_add_test(tcase, test_the_oldest_of_many_slow_readers_are_cut_off);
+    tcase_add_test(tcase, test_the_oldest_of_many_slow_readers_of_shared_pages_are_cut_off);
     tcase_add_test(tcase, test_one_that_holds_more_than_all_may_is_cut_off_itself);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
