@@ -31,6 +31,7 @@ static void on_writable(evutil_socket_t socket, short what, void *argument);
 static void converse(struct pg_connection *connection);
 static void flush(struct pg_connection *connection);
 static void read_answers(struct pg_connection *connection);
+static void take_notifications(struct pg_connection *connection);
 static void take_result(struct pg_connection *connection, PGresult *result);
 static void finish_head(struct pg_connection *connection);
 static void look_for_the_end(struct pg_connection *connection);
@@ -284,10 +285,8 @@ static void converse(struct pg_connection *connection)
     if (!PQconsumeInput(connection->pg))
         give_up(connection, PQerrorMessage(connection->pg));
     disarm_if_closed(connection);
-    PGnotify *notify;
-    while ((notify = PQnotifies(connection->pg)) != NULL)
-        PQfreemem(notify);
     read_answers(connection);
+    take_notifications(connection);
     if (!connection->broken)
         flush(connection);
     if (connection->broken)
@@ -325,6 +324,18 @@ static void read_answers(struct pg_connection *connection)
         }
     }
     connection->reading = false;
+}
+
+/* After the answers: libpq comes to those that stand behind an answer only when that has been taken, and the socket
+ * says nothing more about them. */
+static void take_notifications(struct pg_connection *connection)
+{
+    PGnotify *notification;
+    while ((notification = PQnotifies(connection->pg)) != NULL) {
+        if (connection->owner->notified != NULL)
+            connection->owner->notified(connection->context, connection, notification->relname, notification->extra);
+        PQfreemem(notification);
+    }
 }
 
 static void take_result(struct pg_connection *connection, PGresult *result)

@@ -1,4 +1,5 @@
-/* connection: one connection to PostgreSQL in pipeline mode on the loop. Worker, scheduler; only the pool uses it.
+/* connection: one connection to PostgreSQL in pipeline mode on the loop. Worker, scheduler,
+ * refresher; only pool and feed use it.
  * It knows how to connect, how to send an entry and how to tell its answer; what an answer or a loss means for the
  * entry is the pool's to decide. */
 #ifndef PG_CONNECTION_H
@@ -38,6 +39,8 @@ struct pg_connection_owner {
     /* Connecting failed or the connection is lost; the state is PG_CONNECTION_CLOSED, and `in_flight` is the callee's
      * to empty. */
     void (*closed)(void *context, struct pg_connection *connection, const char *reason);
+    /* A notification has come; NULL: nobody listens. */
+    void (*notified)(void *context, struct pg_connection *connection, const char *channel, const char *payload);
 };
 
 struct pg_connection_options {

@@ -98,7 +98,8 @@ struct pg_feed_options {
     const struct pg_statement *begin;
     const struct pg_statement *changes;
     const struct pg_statement *probe;
-    struct pg_pool *pool; /* the one that the probe is sent through: boot lifetime, outlives the feed */
+    struct pg_pool *pool; /* the one that the probe is sent through: outlives the feed; NULL: no probe */
+    int64_t probe_time;   /* how long it may be on its way; 0: 5 s */
     /* pg_feed_read.cursor of an earlier read of this process or its predecessor; NULL or "": the first read is a gap.
      */
     const char *cursor;

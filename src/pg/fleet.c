@@ -25,7 +25,7 @@ static inline int64_t earlier(int64_t one, int64_t other)
     return one < other ? one : other;
 }
 
-static void take_options(struct pg_fleet *fleet)
+void pg_fleet_take_options(struct pg_fleet *fleet)
 {
     const struct pg_pool_options *options = fleet->options;
     fleet->connection_options = (struct pg_connection_options){.base = options->base,
@@ -40,7 +40,7 @@ void pg_fleet_start(struct pg_fleet *fleet, const struct pg_pool_options *option
                     const struct pg_connection_owner *owner, void *context, struct event *sweep)
 {
     *fleet = (struct pg_fleet){.options = options, .owner = owner, .context = context, .sweep = sweep};
-    take_options(fleet);
+    pg_fleet_take_options(fleet);
     snprintf(fleet->application_name, sizeof fleet->application_name, "turnout%s%s %s",
              options->role == NULL ? "" : " ", options->role == NULL ? "" : options->role, options->name);
     fleet->outage.pool = options->name;
@@ -114,7 +114,7 @@ static int64_t end_of_life(const struct pg_fleet *fleet, const struct pg_connect
 
 void pg_fleet_change(struct pg_fleet *fleet)
 {
-    take_options(fleet);
+    pg_fleet_take_options(fleet);
     struct pg_connection *connection;
     TAILQ_FOREACH (connection, &fleet->open, link)
         connection->expires_at = end_of_life(fleet, connection);

@@ -1,5 +1,6 @@
-/* fleet: the connections of one pool: how many, which one takes the next query, which one has to go. Worker, scheduler;
- * only the pool uses it. It never answers a query: what is in flight on a lost connection is the pool's. */
+/* fleet: the connections of one pool: how many, which one takes the next query, which one has to go. Worker, scheduler,
+ * refresher; only pool and feed use it. It never answers a query: what is in flight on a lost connection is the pool's.
+ */
 #ifndef PG_FLEET_H
 #define PG_FLEET_H
 
@@ -15,7 +16,7 @@
 
 TAILQ_HEAD(pg_connections, pg_connection);
 
-/* Lies in its pool. */
+/* Lies in its pool, or feed. */
 struct pg_fleet {
     const struct pg_pool_options *options; /* the pool's; pg_pool_set_max and pg_pool_change change them */
     struct pg_connection_options connection_options;
@@ -44,7 +45,9 @@ void pg_fleet_open_more(struct pg_fleet *fleet, int64_t now, bool busy);
 void pg_fleet_drain(struct pg_fleet *fleet, struct pg_connection *connection);
 /* Drains what is above the maximum. */
 void pg_fleet_shrink(struct pg_fleet *fleet);
-/* The options have changed. */
+/* The options have changed: for connections to come. */
+void pg_fleet_take_options(struct pg_fleet *fleet);
+/* The same, and connections that stand are replaced where they have to be. */
 void pg_fleet_change(struct pg_fleet *fleet);
 
 /* For the callbacks of a connection. */

@@ -1,7 +1,7 @@
 noinst_LIBRARIES += libpg.a
-libpg_a_SOURCES = src/pg/connection.c src/pg/connection.h src/pg/dsn.c src/pg/dsn.h src/pg/entry.c src/pg/entry.h \
-  src/pg/feed.h src/pg/fleet.c src/pg/fleet.h src/pg/migrate.c src/pg/migrate.h src/pg/outage.c src/pg/outage.h src/pg/pool.c \
-  src/pg/pool.h src/pg/report.c src/pg/report.h src/pg/resolver.c src/pg/resolver.h src/pg/session.c src/pg/session.h src/pg/sql_files.c \
+libpg_a_SOURCES = src/pg/changes.c src/pg/changes.h src/pg/connection.c src/pg/connection.h src/pg/dsn.c src/pg/dsn.h src/pg/entry.c src/pg/entry.h \
+  src/pg/feed.c src/pg/feed.h src/pg/fleet.c src/pg/fleet.h src/pg/migrate.c src/pg/migrate.h src/pg/outage.c src/pg/outage.h src/pg/pool.c \
+  src/pg/pool.h src/pg/position.c src/pg/position.h src/pg/probe.c src/pg/probe.h src/pg/report.c src/pg/report.h src/pg/resolver.c src/pg/resolver.h src/pg/session.c src/pg/session.h src/pg/sql_files.c \
   src/pg/sql_files.h src/pg/verdict.c src/pg/verdict.h
 EXTRA_DIST += src/pg/README.md
 PG_LIBS = libpg.a $(LIBPQ_LIBS) $(LIBCRYPTO_LIBS)
@@ -11,10 +11,13 @@ dist_check_SCRIPTS += tests/unit/with_postgres.sh
 if HAVE_CHECK
 PG_TEST_SOURCES = tests/unit/pg_fixture.c tests/unit/pg_fixture.h
 PG_TEST_LIBS = $(PG_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
-check_PROGRAMS += tests/unit/test_pg_loss tests/unit/test_pg_migrate tests/unit/test_pg_pool tests/unit/test_pg_resolver \
+check_PROGRAMS += tests/unit/test_pg_feed tests/unit/test_pg_loss tests/unit/test_pg_migrate tests/unit/test_pg_pool tests/unit/test_pg_resolver \
   tests/unit/test_pg_truth
-TESTS += tests/unit/test_pg_loss tests/unit/test_pg_migrate tests/unit/test_pg_pool tests/unit/test_pg_resolver \
+TESTS += tests/unit/test_pg_feed tests/unit/test_pg_loss tests/unit/test_pg_migrate tests/unit/test_pg_pool tests/unit/test_pg_resolver \
   tests/unit/test_pg_truth
+tests_unit_test_pg_feed_SOURCES = tests/unit/test_pg_feed.c tests/unit/feed_fixture.c tests/unit/feed_fixture.h $(PG_TEST_SOURCES)
+tests_unit_test_pg_feed_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_pg_feed_LDADD = $(PG_TEST_LIBS)
 tests_unit_test_pg_loss_SOURCES = tests/unit/test_pg_loss.c $(PG_TEST_SOURCES)
 tests_unit_test_pg_loss_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_pg_loss_LDADD = $(PG_TEST_LIBS)
