@@ -6,8 +6,8 @@
 PACKAGES_RUN=(
     gcc libc6-dev make autoconf automake pkg-config
     libevent-dev libpq-dev libjansson-dev libmsgpack-dev libinih-dev libssl-dev libxxhash-dev libjemalloc-dev node-llhttp
-    zlib1g-dev libbrotli-dev
-    openssl curl ca-certificates
+    zlib1g-dev libbrotli-dev libhiredis-dev
+    openssl curl ca-certificates redis-server
 )
 
 # To test it, beside those.
@@ -62,13 +62,13 @@ apt_install_fresh() {
 }
 
 # Some packages start a service as soon as they are installed, and at each boot after it: PostgreSQL (Debian makes a cluster on
-# port 5432), nginx (port 80), prometheus (9090; only its promtool is used). The tests start what they need, private and by
-# themselves, so those would only be in the way: while packages are installed no cluster is made and no service is started, after it
-# these settings are as before, and the services that came with it are not started at boot either.
+# port 5432), redis-server (6379), nginx (80), prometheus (9090; only its promtool is used). Quickstart and the tests start what
+# they need, private and by themselves, so those would only be in the way: while packages are installed no cluster is made and no
+# service is started, after it these settings are as before, and the services that came with it are not started at boot either.
 CLUSTER_SETTINGS=/etc/postgresql-common/createcluster.conf
 START_POLICY=/usr/sbin/policy-rc.d
 START_POLICY_MADE=no
-SERVICES=(nginx prometheus)
+SERVICES=(nginx prometheus redis-server)
 
 # Runs in a subshell of its own (step), so the trap puts things back also when it is interrupted.
 services_hold() {
