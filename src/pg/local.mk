@@ -15,7 +15,8 @@ check_PROGRAMS += tests/unit/test_pg_feed tests/unit/test_pg_loss tests/unit/tes
   tests/unit/test_pg_truth
 TESTS += tests/unit/test_pg_feed tests/unit/test_pg_loss tests/unit/test_pg_migrate tests/unit/test_pg_pool tests/unit/test_pg_resolver \
   tests/unit/test_pg_truth
-tests_unit_test_pg_feed_SOURCES = tests/unit/test_pg_feed.c tests/unit/feed_fixture.c tests/unit/feed_fixture.h $(PG_TEST_SOURCES)
+tests_unit_test_pg_feed_SOURCES = tests/unit/test_pg_feed.c tests/unit/feed_fixture.c tests/unit/feed_fixture.h \
+  tests/unit/feed_gaps.c $(PG_TEST_SOURCES)
 tests_unit_test_pg_feed_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_pg_feed_LDADD = $(PG_TEST_LIBS)
 tests_unit_test_pg_loss_SOURCES = tests/unit/test_pg_loss.c $(PG_TEST_SOURCES)

@@ -23,7 +23,7 @@ struct told {
     int connects, failures, losses; /* by its observer */
 };
 
-/* Makes roles and schema: an unchecked fixture, before the tests of a program. */
+/* Makes roles and schema: an unchecked fixture, before all tests. */
 void feed_fixture_migrate(void);
 /* A feed that polls once an hour; `told` is cleared. */
 struct pg_feed_options feed_options(struct told *told);
@@ -33,5 +33,8 @@ void feed_read_now(struct pg_feed *feed, struct told *told);
 const char *feed_change(int number);
 /* Runs SQL on a connection; must succeed. */
 void feed_run(PGconn *connection, const char *sql);
+
+/* The tests of feed_gaps.c. */
+TCase *feed_gaps(void);
 
 #endif
