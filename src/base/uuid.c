@@ -86,3 +86,17 @@ bool uuid_parse(const char *bytes, size_t length, char text[UUID_TEXT_SIZE])
     text[length] = '\0';
     return true;
 }
+
+void uuid_to_bytes(const char text[UUID_TEXT_SIZE], unsigned char bytes[16])
+{
+    size_t half = 0;
+    for (const char *at = text; *at != '\0' && half < 32; at++) {
+        const char *digit = memchr(digits, *at, 16);
+        if (digit == NULL)
+            continue;
+        unsigned value = (unsigned)(digit - digits);
+        bytes[half / 2] = (unsigned char)(half % 2 == 0 ? value << 4 : bytes[half / 2] | value);
+        half++;
+    }
+    INVARIANT(half == 32);
+}

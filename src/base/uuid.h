@@ -17,4 +17,7 @@ void uuid_v7(char text[UUID_TEXT_SIZE]);
  */
 bool uuid_parse(const char *bytes, size_t length, char text[UUID_TEXT_SIZE]) MUST_CHECK;
 
+/* The 16 bytes of an id in the form that the functions above write; their order (memcmp) is PostgreSQL's. */
+void uuid_to_bytes(const char text[UUID_TEXT_SIZE], unsigned char bytes[16]);
+
 #endif

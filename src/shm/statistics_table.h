@@ -149,11 +149,37 @@
     LABEL(DROP_IDENTITY_UNUSABLE, STATISTICS_TAG("what", "identity") "," STATISTICS_TAG("reason", "unusable"))
 
 /* A pool exists in one role only, so the two labels are one list. */
-#define STATISTICS_POOL_LABELS(LABEL)                                                                \
-    LABEL(POOL_WORKER_READ, STATISTICS_TAG("role", "worker") "," STATISTICS_TAG("pool", "read"))     \
-    LABEL(POOL_WORKER_WRITE, STATISTICS_TAG("role", "worker") "," STATISTICS_TAG("pool", "write"))   \
-    LABEL(POOL_SCHEDULER_APP, STATISTICS_TAG("role", "scheduler") "," STATISTICS_TAG("pool", "app")) \
-    LABEL(POOL_SCHEDULER_OWNER, STATISTICS_TAG("role", "scheduler") "," STATISTICS_TAG("pool", "owner"))
+#define STATISTICS_POOL_LABELS(LABEL)                                                                    \
+    LABEL(POOL_WORKER_READ, STATISTICS_TAG("role", "worker") "," STATISTICS_TAG("pool", "read"))         \
+    LABEL(POOL_WORKER_WRITE, STATISTICS_TAG("role", "worker") "," STATISTICS_TAG("pool", "write"))       \
+    LABEL(POOL_SCHEDULER_APP, STATISTICS_TAG("role", "scheduler") "," STATISTICS_TAG("pool", "app"))     \
+    LABEL(POOL_SCHEDULER_OWNER, STATISTICS_TAG("role", "scheduler") "," STATISTICS_TAG("pool", "owner")) \
+    LABEL(POOL_REFRESHER_FEED, STATISTICS_TAG("role", "refresher") "," STATISTICS_TAG("pool", "feed"))   \
+    LABEL(POOL_REFRESHER_RENDER, STATISTICS_TAG("role", "refresher") "," STATISTICS_TAG("pool", "render"))
+
+/* Of keys of the hot cache, in the order of enum hot_pattern. */
+#define STATISTICS_PATTERN_LABELS(LABEL)                     \
+    LABEL(PATTERN_LIST, STATISTICS_TAG("pattern", "list"))   \
+    LABEL(PATTERN_EVENT, STATISTICS_TAG("pattern", "event")) \
+    LABEL(PATTERN_STATS, STATISTICS_TAG("pattern", "stats")) \
+    LABEL(PATTERN_USER, STATISTICS_TAG("pattern", "user"))
+
+/* Where a body that was missing came from. */
+#define STATISTICS_SOURCE_LABELS(LABEL)                              \
+    LABEL(SOURCE_POSTGRESQL, STATISTICS_TAG("source", "postgresql")) \
+    LABEL(SOURCE_REDIS, STATISTICS_TAG("source", "redis"))
+
+/* Why a body was not published. OLDER: something newer was; OVERTAKEN: a worker had served a newer one itself; LARGE:
+ * no room for it that nobody reads from. */
+#define STATISTICS_UNPUBLISHED_LABELS(LABEL)                            \
+    LABEL(UNPUBLISHED_OLDER, STATISTICS_TAG("reason", "older"))         \
+    LABEL(UNPUBLISHED_OVERTAKEN, STATISTICS_TAG("reason", "overtaken")) \
+    LABEL(UNPUBLISHED_LARGE, STATISTICS_TAG("reason", "too-large"))
+
+#define STATISTICS_SEGMENT_LABELS(LABEL)                 \
+    LABEL(SEGMENT_FREE, STATISTICS_TAG("state", "free")) \
+    LABEL(SEGMENT_OPEN, STATISTICS_TAG("state", "open")) \
+    LABEL(SEGMENT_SEALED, STATISTICS_TAG("state", "sealed"))
 
 #define STATISTICS_USE_LABELS(LABEL)                 \
     LABEL(USE_USED, STATISTICS_TAG("state", "used")) \
@@ -223,6 +249,10 @@
     DIMENSION(IDEMPOTENCY)                   \
     DIMENSION(JOB)                           \
     DIMENSION(RESULT)                        \
+    DIMENSION(PATTERN)                       \
+    DIMENSION(SOURCE)                        \
+    DIMENSION(UNPUBLISHED)                   \
+    DIMENSION(SEGMENT)                       \
     DIMENSION(VERSION)
 
 /* ---- metrics: FAMILY(symbol, kind, unit, name, first labels, second labels, help) ----
@@ -302,6 +332,31 @@
     FAMILY(JOB_RUNS, COUNTER, NUMBER, "job_runs_total", JOB, RESULT, "Runs of the jobs of the scheduler.")             \
     FAMILY(JOB_ROWS, COUNTER, NUMBER, "job_rows_total", JOB, NONE, "Rows that the jobs changed.")                      \
     FAMILY(JOB_TIME, LATEST, MICROSECONDS, "job_last_success_timestamp_seconds", JOB, NONE,                            \
-           "When a job last succeeded, in seconds since 1970; 0: not yet.")
+           "When a job last succeeded, in seconds since 1970; 0: not yet.")                                            \
+    FAMILY(CACHE_RENDERS, COUNTER, NUMBER, "cache_renders_total", PATTERN, NONE,                                       \
+           "Bodies rendered by PostgreSQL for the hot cache.")                                                         \
+    FAMILY(CACHE_FILLS, COUNTER, NUMBER, "cache_fills_total", PATTERN, SOURCE,                                         \
+           "Bodies published that were missing, by where they came from.")                                             \
+    FAMILY(CACHE_UNPUBLISHED, COUNTER, NUMBER, "cache_unpublished_total", PATTERN, UNPUBLISHED,                        \
+           "Bodies that were not published, by the reason.")                                                           \
+    FAMILY(CACHE_DROPPED, COUNTER, NUMBER, "cache_dropped_total", PATTERN, NONE,                                       \
+           "Entries deleted because they had changed and nobody had read them since, or because they were rendered "   \
+           "too late.")                                                                                                \
+    FAMILY(CACHE_EVICTIONS, COUNTER, NUMBER, "cache_evictions_total", PATTERN, NONE,                                   \
+           "Entries that had to go for room.")                                                                         \
+    FAMILY(CACHE_ENTRIES, GAUGE, NUMBER, "cache_entries", PATTERN, NONE, "Entries of the hot cache.")                  \
+    FAMILY(CACHE_BYTES, GAUGE, NUMBER, "cache_bytes", PATTERN, NONE, "Bytes of these entries.")                        \
+    FAMILY(CACHE_SEGMENTS, GAUGE, NUMBER, "cache_segments", SEGMENT, NONE, "Segments of 1 MiB of the hot cache.")      \
+    FAMILY(CACHE_LAG, HISTOGRAM, MICROSECONDS, "cache_refresh_lag_seconds", PATTERN, NONE,                             \
+           "From the bell of a change until the body that shows it was published.")                                    \
+    FAMILY(CACHE_FEED_READS, COUNTER, NUMBER, "cache_feed_reads_total", NONE, NONE, "Reads of the change feed.")       \
+    FAMILY(CACHE_FEED_CHANGES, COUNTER, NUMBER, "cache_feed_changes_total", NONE, NONE,                                \
+           "Distinct changes that these reads have brought.")                                                          \
+    FAMILY(CACHE_FEED_GAPS, COUNTER, NUMBER, "cache_feed_gaps_total", NONE, NONE,                                      \
+           "Times that nobody could say what had changed, so that everything was rendered again.")                     \
+    FAMILY(CACHE_FEED_HEARD, GAUGE, NUMBER, "cache_feed_notifications", NONE, NONE,                                    \
+           "1: notifications of PostgreSQL arrive; 0: they do not, or it is away.")                                    \
+    FAMILY(CACHE_BEHIND, GAUGE, MICROSECONDS, "cache_behind_seconds", NONE, NONE,                                      \
+           "How long ago everything in the hot cache was known to show every commit.")
 
 #endif
