@@ -193,6 +193,10 @@ bool configuration_check(const struct configuration *values, char *error, size_t
             return false;
         }
     }
+    if (values->redis_socket != NULL && values->redis != NULL) {
+        snprintf(error, error_size, "%s: redis: expected no redis_socket beside it", origin_of(whole, "redis"));
+        return false;
+    }
     return check_proxy(whole, error, error_size);
 }
 

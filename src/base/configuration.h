@@ -53,6 +53,11 @@ struct configuration {
     int64_t db_idle_time;
     int64_t db_lifetime;
     const char *sql_directory;
+    /* Redis */
+    const char *redis_socket; /* both NULL: there is none; never both */
+    const char *redis;        /* host:port */
+    const char *redis_password_file;
+    int64_t redis_timeout;
     /* identity */
     const char *jwt_keys_file; /* JWK Set */
     int64_t jwt_keys_min_interval;

@@ -69,6 +69,12 @@ static const struct option table[] = {
     {"db_lifetime", OPTION_DURATION, PLACE(db_lifetime), "1h", SECOND, 30 * DAY, true, "a connection is replaced after so long"},
     {"sql_directory", OPTION_TEXT, PLACE(sql_directory), TURNOUT_SQLDIR, 0, 0, false, "folder of the migrations and rules"},
 
+    {"redis_socket", OPTION_TEXT, PLACE(redis_socket), NULL, 0, 0, false, "Unix socket of Redis, through which hosts share bodies; not set: none"},
+    {"redis", OPTION_TEXT, PLACE(redis), NULL, 0, 0, false, "the same as host:port, unencrypted; only one of the two may be set"},
+    {"redis_password_file", OPTION_TEXT, PLACE(redis_password_file), NULL, 0, 0, true, "file with the password of Redis"},
+    {"redis_timeout", OPTION_DURATION, PLACE(redis_timeout), "50ms", MS, 10 * SECOND, true,
+     "for a call to Redis, also for connecting; what is later counts as missing"},
+
     {"jwt_keys_file", OPTION_TEXT, PLACE(jwt_keys_file), TURNOUT_SYSCONFDIR "/turnout/jwks.json", 0, 0, true,
      "JWK Set with the keys that sign tokens (HS256, RS256, ES256)"},
     {"jwt_keys_min_interval", OPTION_DURATION, PLACE(jwt_keys_min_interval), "10s", 10 * MS, HOUR, true,
