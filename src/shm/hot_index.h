@@ -13,6 +13,7 @@
 /* Once, with what is in memory only; again where a test plays the successor. */
 void hot_index_begin(void);
 
+/* Of keys, seeded. */
 uint64_t hot_index_hash(const char *key, size_t length);
 /* What a slot holds; 0: nothing. */
 uint64_t hot_index_at(uint32_t slot);

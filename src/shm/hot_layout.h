@@ -142,10 +142,15 @@ struct hot_header {
 /* ---- the pages of a worker: marks of its hits and counters of what it served itself follow this line ---- */
 
 struct hot_worker_line {
-    _Atomic uint64_t pin;     /* segment + 1, 0: none */
-    _Atomic int64_t lapsed;   /* coherent_until + 1 as it stood when this worker gave up waiting; 0: it never did */
-    _Atomic uint32_t present; /* a worker has had this slot: from then on its pages are looked at */
-} __attribute__((aligned(64)));
+    /* Stored to with each hit, so nothing else that anybody reads often is on this line. */
+    struct {
+        _Atomic uint64_t pin; /* segment + 1, 0: none */
+    } __attribute__((aligned(64)));
+    struct {
+        _Atomic int64_t lapsed;   /* coherent_until + 1 as it stood when this worker gave up; 0: it never did */
+        _Atomic uint32_t present; /* a worker has had this slot: from then on its pages are looked at */
+    } __attribute__((aligned(64)));
+};
 
 /* ---- where this process has it ---- */
 

@@ -1,7 +1,8 @@
 /* hot_read: the reader's side of the hot cache: look a key up, hold what was found while it is being sent, let go. No
  * lock, no system call, no memory. Worker process; it writes to its own page alone. The README argues why it is right.
  *
- * Times are clock_monotonic, microseconds; keys are texts of at most HOT_KEY_MAX bytes, as api/hot_key.h makes them. */
+ * Times are clock_monotonic, microseconds; `now` is read for each request, after the request was: a body may stop being
+ * usable between two of them. Keys are texts of at most HOT_KEY_MAX bytes, as api/hot_key.h makes them. */
 #ifndef SHM_HOT_READ_H
 #define SHM_HOT_READ_H
 
@@ -78,7 +79,8 @@ enum hot_own {
     HOT_OWN_WAIT,       /* the writer is just about to publish here: ask again in a millisecond */
 };
 /* Before a worker serves a body that it has had from PostgreSQL itself, although its key is a cached one: makes sure
- * that no worker of the host serves an older body of this key afterwards. */
+ * that no worker of the host serves an older body of this key afterwards. Such a body answers only requests that came
+ * before its statement was sent: later ones may have been answered with something newer already. */
 enum hot_own hot_serve_own(const char *key, size_t length, int64_t now, int64_t stale_max) MUST_CHECK;
 
 #endif

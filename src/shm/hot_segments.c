@@ -36,6 +36,8 @@ static uint32_t free_count;
 static uint32_t draining_count;
 static uint32_t open_segment;
 static uint64_t sealings;
+static uint32_t pins[HOT_WORKERS_MAX]; /* segments that workers pinned when they were looked at last */
+static uint32_t pin_count;
 static hot_evicted *on_evicted;
 static void *on_evicted_context;
 
@@ -82,15 +84,23 @@ void hot_segments_keep(uint64_t reference)
 
 /* ---- pins ---- */
 
-/* The caller took away all references to it, and fenced, or only wants to know what is likely. */
+/* Reads all pins, once: each look takes the line of a worker's pin away from it. */
+static void look_at_pins(void)
+{
+    pin_count = 0;
+    for (uint32_t worker = 0; worker < hot_region.workers_max; worker++) {
+        /* Acquire: what the worker read before it let go, it has read. */
+        uint64_t pin = atomic_load_explicit(&hot_worker_line(hot_region.writable, worker)->pin, memory_order_acquire);
+        if (pin != 0)
+            pins[pin_count++] = (uint32_t)(pin - 1);
+    }
+}
+
 static bool pinned(uint32_t segment)
 {
-    for (uint32_t worker = 0; worker < hot_region.workers_max; worker++) {
-        /* Acquire: what the worker read, it has read. */
-        if (atomic_load_explicit(&hot_worker_line(hot_region.writable, worker)->pin, memory_order_acquire) ==
-            (uint64_t)segment + 1)
+    for (uint32_t i = 0; i < pin_count; i++)
+        if (pins[i] == segment)
             return true;
-    }
     return false;
 }
 
@@ -102,6 +112,7 @@ static void collect(void)
     /* The references were taken away before pins are looked at, and a worker pins before it looks at the reference
      * again: one of us sees the other. */
     atomic_thread_fence(memory_order_seq_cst);
+    look_at_pins();
     for (uint32_t i = 0; i < hot_region.segment_count; i++) {
         if (segments[i].state != SEGMENT_DRAINING || pinned(i))
             continue;
@@ -183,6 +194,7 @@ static void empty(uint32_t victim, bool evicting, uint32_t left_free)
 static bool reclaim(uint32_t left_free)
 {
     uint32_t emptiest = NO_SEGMENT, oldest = NO_SEGMENT;
+    look_at_pins();
     for (uint32_t i = 0; i < hot_region.segment_count; i++) {
         if (segments[i].state != SEGMENT_SEALED || pinned(i))
             continue;

@@ -27,6 +27,7 @@ void hot_segments_dead(uint64_t reference, bool evicted);
 /* Drops what a slot holds, for room. */
 void hot_segments_evict(uint32_t slot);
 
+/* Frees what workers have let go of. */
 void hot_segments_maintain(void);
 /* free, open, sealed (also those that only pins hold) */
 void hot_segments_count(int64_t *free_ones, int64_t *open_ones, int64_t *sealed_ones);

@@ -7,11 +7,12 @@
 
 #include "shm/hot_read.h"
 
-/* Told of an entry that had to go for room; called from within hot_publish and hot_maintain. */
+/* Told of an entry that had to go for room; called from within hot_publish. Must not call anything here. */
 typedef void hot_evicted(void *context, const char *key, size_t length);
 
-/* Once, after region_attach_writer. `distrust`: the predecessor crashed, so that nothing is kept. Otherwise what
- * verifies (form, checksum) stays. Returns the number of entries that were kept. */
+/* Once, after region_attach_writer. `distrust`: the predecessor crashed, so that nothing is kept. Otherwise everything
+ * is kept if all of it verifies (form, checksum), else nothing, as after distrust: no floors, no cursor, coherent_until
+ * as if it had never been said. Returns the number of entries that were kept. */
 size_t hot_open(bool distrust, hot_evicted *evicted, void *context);
 
 /* ---- publishing ---- */
@@ -25,7 +26,8 @@ struct hot_ticket hot_ticket(const char *key, size_t length);
 
 enum hot_source {
     HOT_FROM_DATABASE, /* rendered by a statement that was sent after the ticket was taken */
-    HOT_FROM_STORE,    /* from Redis: its snapshot may be of any time */
+    HOT_FROM_STORE,    /* from Redis: its snapshot may be of any time. Refused (HOT_OLDER) until the first
+                        * hot_raise_pattern_floor of its pattern: floors of before the start are unknown */
 };
 
 /* An entry to be; nothing of it is kept, all of it is copied. As hot_view says; offsets are made here. */
@@ -49,6 +51,7 @@ enum hot_publish {
     HOT_OVERTAKEN, /* a worker has served a body of its own since the ticket: render again */
     HOT_TOO_LARGE, /* for a segment, or there is no room that nobody pins: workers serve it themselves */
 };
+/* Publishes, replaces. Fills memory first; what others see is one store. */
 enum hot_publish hot_publish(const struct hot_entry *entry) MUST_CHECK;
 /* true: it was there. */
 bool hot_delete(const char *key, size_t length);
@@ -81,7 +84,7 @@ void hot_raise_pattern_floor(enum hot_pattern pattern, const struct hot_version 
 void hot_new_generation(void);
 /* All entries show every commit as of `coherent_at`, and workers may take that for true until `coherent_until`. Where a
  * worker had given up waiting, begins a new generation first; returns false then, and what was published before is
- * gone. */
+ * gone. So after a start and at a resync: floors, then this, then the first publish. */
 bool hot_extend(int64_t coherent_at, int64_t coherent_until) MUST_CHECK;
 
 /* Where the successor goes on: bytes of the refresher's own (a snapshot), replaced as a whole. At most
@@ -103,9 +106,10 @@ struct hot_statistics {
     int64_t generation;
     int64_t coherent_at, coherent_until;
 };
+/* `oldest` as of the last turn of hot_maintain through the index. */
 void hot_statistics(struct hot_statistics *statistics);
-/* A step of reclaiming, and the turn of the hand of the second chance. Call every 100 ms and when idle; bounded to
- * about a millisecond. */
+/* Takes back segments that workers have let go of, and looks on for the oldest entries. Call every 100 ms; a fraction
+ * of a millisecond. (Reclaiming itself is part of hot_publish: at most a millisecond for each MiB published.) */
 void hot_maintain(void);
 
 #endif
