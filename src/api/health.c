@@ -26,7 +26,11 @@ static void respond_ready(struct http_request *request, const char *database, co
 {
     const struct child_host *host = api_get()->host;
     bool workers = host->workers_ready >= host->workers_wanted && host->workers_wanted > 0;
-    bool ready = database == NULL && schema == NULL && workers;
+    const char *cache = host->warmed       ? "ok"
+                        : database != NULL ? "not warm: the database is not reachable"
+                        : schema != NULL   ? "not warm: the schema is not what it needs"
+                                           : "warming up";
+    bool ready = database == NULL && schema == NULL && workers && host->warmed;
     struct buffer body = {0};
     buffer_printf(&body, "{\"status\":\"%s\",\"checks\":{\"database\":", ready ? "ready" : "not-ready");
     const char *text = database == NULL ? "ok" : database;
@@ -34,6 +38,8 @@ static void respond_ready(struct http_request *request, const char *database, co
     buffer_append_text(&body, ",\"schema\":");
     text = schema == NULL ? "ok" : schema;
     text_append_json(&body, text, strlen(text));
+    buffer_append_text(&body, ",\"cache\":");
+    text_append_json(&body, cache, strlen(cache));
     buffer_printf(&body, ",\"workers\":\"%s%lld of %lld\"}}", workers ? "ok: " : "", (long long)host->workers_ready,
                   (long long)host->workers_wanted);
     respond(request, ready ? 200 : 503, arena_strdup(request->arena, buffer_text(&body)));

@@ -1,5 +1,6 @@
-/* child: what every process that the master forks does alike. Worker, scheduler. It may touch its own channel and
- * signals, nothing else of the master. Signals are read from a signalfd; the two handlers here only end the process. */
+/* child: what every process that the master forks does alike. Worker, refresher, scheduler. It may touch its own
+ * channel and signals, nothing else of the master. Signals are read from a signalfd; the two handlers here only end the
+ * process. */
 #include "base/child.h"
 
 #include <errno.h>
@@ -13,10 +14,15 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/common_interface_defs.h>
+#endif
+
 #include "base/clock.h"
 #include "base/configuration.h"
 #include "base/log.h"
 #include "base/option.h"
+#include "base/pieces.h"
 
 #define CHILD_MAGIC 0x4348494cU
 #define TEXT_OF(number) #number
@@ -33,6 +39,7 @@ struct child {
     struct event *signal_event;
     struct event *orphan_timer;
     struct event *lag_timer;
+    struct pieces *answers;
     int channel;
     int signals;
     int64_t lag_due;
@@ -45,6 +52,7 @@ struct child {
     bool exiting;
     bool log_moved; /* its file could not be opened again yet */
     int64_t reload_number;
+    bool warmed;      /* the master has to be told, and could not be yet */
     bool unconfirmed; /* the master has not been told of that reload yet */
     char reload_error[512];
 };
@@ -53,6 +61,16 @@ static struct {
     const char *what;
     const char *request_id;
 } activity;
+
+static void (*on_crash_first)(void);
+
+void child_on_crash(void (*crashed)(void))
+{
+    on_crash_first = crashed;
+#ifdef __SANITIZE_ADDRESS__
+    __sanitizer_set_death_callback(crashed);
+#endif
+}
 
 void child_set_activity(const char *what, const char *request_id)
 {
@@ -71,6 +89,8 @@ static void on_master_death(int number)
 #ifndef __SANITIZE_ADDRESS__ /* it has its own report */
 static void on_crash(int number)
 {
+    if (on_crash_first != NULL)
+        on_crash_first();
     /* not by log_record, which may be what crashed; no activity and no id holds what would have to be escaped */
     static const char logfmt[] = "level=error pid=%d message=\"crashed\" signal=%d activity=\"%s\" request_id=\"%s\"\n";
     static const char json[] = "{\"level\":\"error\",\"pid\":%d,\"message\":\"crashed\",\"signal\":%d,"
@@ -182,7 +202,7 @@ static void answer_ping(struct child *child, struct message_reader *reader)
 {
     int64_t number;
     if (!message_get_int(reader, &number) || !message_get_int(reader, &child->host.workers_ready) ||
-        !message_get_int(reader, &child->host.workers_wanted))
+        !message_get_int(reader, &child->host.workers_wanted) || !message_get_int(reader, &child->host.warmed))
         return;
     struct child_report report = {.loop_lag = child->lag_most};
     child->lag_most = 0;
@@ -209,6 +229,8 @@ static void answer_ping(struct child *child, struct message_reader *reader)
         reopen_log(child, true);
     if (child->unconfirmed)
         confirm_reload(child);
+    if (child->warmed)
+        child_warmed(child);
 }
 
 void child_reload_put(struct message_writer *writer)
@@ -270,6 +292,18 @@ static void reload(struct child *child, struct message_reader *reader)
     confirm_reload(child);
 }
 
+static void take_question(struct child *child, struct message_reader *reader)
+{
+    int64_t number;
+    int64_t what;
+    char argument[1100]; /* a word of the control protocol */
+    if (!message_get_int(reader, &number) || !message_get_int(reader, &what) ||
+        !get_text(reader, argument, sizeof argument))
+        return;
+    if (child->callbacks->ask != NULL)
+        child->callbacks->ask(child->callbacks->context, number, (enum child_question)what, argument);
+}
+
 static void take_message(struct child *child, struct message_reader *reader)
 {
     int64_t value;
@@ -294,6 +328,9 @@ static void take_message(struct child *child, struct message_reader *reader)
         break;
     case CHILD_MESSAGE_LOG:
         reopen_log(child, false);
+        break;
+    case CHILD_MESSAGE_ASK:
+        take_question(child, reader);
         break;
     default:
         log_warning("unknown message from the master", log_int("kind", message_kind(reader)));
@@ -356,6 +393,7 @@ struct child *child_create(const struct child_start *start)
     child->signal_event = event_new(child->base, child->signals, EV_READ | EV_PERSIST, on_signal, child);
     child->orphan_timer = evtimer_new(child->base, on_orphan_timer, child);
     child->lag_timer = evtimer_new(child->base, on_lag_timer, child);
+    child->answers = pieces_create(child->base, start->channel);
     INVARIANT(child->channel_event != NULL && child->signal_event != NULL && child->orphan_timer != NULL &&
               child->lag_timer != NULL);
     return child;
@@ -377,6 +415,16 @@ void child_ready(struct child *child)
         log_warning("could not tell the master", log_text("error", strerror(errno)));
 }
 
+void child_warmed(struct child *child)
+{
+    child->warmed = !message_send(message_begin(CHILD_MESSAGE_WARMED), child->channel);
+}
+
+void child_answer(struct child *child, int64_t number, int status, const char *text, size_t length)
+{
+    pieces_send(child->answers, CHILD_MESSAGE_ANSWER, number, status, text, length);
+}
+
 int child_run(struct child *child, const struct child_callbacks *callbacks)
 {
     child->callbacks = callbacks;
@@ -394,75 +442,4 @@ void child_exit(struct child *child, enum exit_status status)
     child->status = status;
     child->exiting = true;
     event_base_loopbreak(child->base);
-}
-
-static int64_t *const *report_numbers(struct child_report *report)
-{
-    static int64_t *numbers[11];
-    size_t at = 0;
-    numbers[at++] = &report->connections;
-    numbers[at++] = &report->accepted;
-    numbers[at++] = &report->requests;
-    numbers[at++] = &report->in_flight;
-    numbers[at++] = &report->memory_http;
-    numbers[at++] = &report->memory_allocated;
-    numbers[at++] = &report->memory_resident;
-    numbers[at++] = &report->loop_lag;
-    numbers[at++] = &report->db_share;
-    numbers[at++] = &report->pool_count;
-    numbers[at] = NULL;
-    return numbers;
-}
-
-static int64_t *const *pool_numbers(struct child_pool_report *pool)
-{
-    static int64_t *numbers[10];
-    size_t at = 0;
-    numbers[at++] = &pool->open;
-    numbers[at++] = &pool->idle;
-    numbers[at++] = &pool->in_flight;
-    numbers[at++] = &pool->waiting;
-    numbers[at++] = &pool->max;
-    numbers[at++] = &pool->connects;
-    numbers[at++] = &pool->lost;
-    numbers[at++] = &pool->timeouts;
-    numbers[at++] = &pool->reachable;
-    numbers[at] = NULL;
-    return numbers;
-}
-
-void child_report_put(struct message_writer *writer, const struct child_report *report)
-{
-    struct child_report copy = *report;
-    for (int64_t *const *number = report_numbers(&copy); *number != NULL; number++)
-        message_put_int(writer, **number);
-    for (int64_t i = 0; i < copy.pool_count; i++) {
-        message_put_text(writer, copy.pools[i].name);
-        for (int64_t *const *number = pool_numbers(&copy.pools[i]); *number != NULL; number++)
-            message_put_int(writer, **number);
-    }
-}
-
-bool child_report_get(struct message_reader *reader, struct child_report *report)
-{
-    *report = (struct child_report){0};
-    for (int64_t *const *number = report_numbers(report); *number != NULL; number++) {
-        if (!message_get_int(reader, *number))
-            return false;
-    }
-    if (report->pool_count < 0 || report->pool_count > CHILD_POOLS_MAX)
-        return false;
-    for (int64_t i = 0; i < report->pool_count; i++) {
-        const char *name;
-        size_t length;
-        if (!message_get_text(reader, &name, &length) || length >= sizeof report->pools[i].name)
-            return false;
-        memcpy(report->pools[i].name, name, length);
-        report->pools[i].name[length] = '\0';
-        for (int64_t *const *number = pool_numbers(&report->pools[i]); *number != NULL; number++) {
-            if (!message_get_int(reader, *number))
-                return false;
-        }
-    }
-    return true;
 }

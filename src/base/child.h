@@ -1,5 +1,5 @@
 /* child: what every process that the master forks does alike: its loop, its channel to the master, pings, stopping, and
- * dying with the master. Worker, scheduler; the kinds of message are the master's, too. */
+ * dying with the master. Worker, refresher, scheduler; the kinds of message are the master's, too. */
 #ifndef BASE_CHILD_H
 #define BASE_CHILD_H
 
@@ -16,7 +16,7 @@ enum exit_status { EXIT_STATUS_DONE = 0, EXIT_STATUS_RESTART = 1, EXIT_STATUS_DO
 
 /* Messages between master and child; what follows the kind stands behind each. */
 enum child_message {
-    CHILD_MESSAGE_PING,      /* master: number, workers ready, workers wanted */
+    CHILD_MESSAGE_PING,      /* master: number, workers ready, workers wanted, is the cache warm (0, 1) */
     CHILD_MESSAGE_PONG,      /* child: number, the report (child_report_put) */
     CHILD_MESSAGE_READY,     /* child: serves from now on */
     CHILD_MESSAGE_STOP,      /* master: enum child_stop */
@@ -25,6 +25,16 @@ enum child_message {
     CHILD_MESSAGE_RELOAD,    /* master: number, then name and value of each option that can be reloaded, as texts */
     CHILD_MESSAGE_RELOADED,  /* child: number, what could not be done ("" = nothing) */
     CHILD_MESSAGE_LOG,       /* master: the log's file was moved away; nothing follows */
+    CHILD_MESSAGE_WARMED,    /* refresher: what is asked for first is in the cache */
+    CHILD_MESSAGE_ASK,       /* master: number, enum child_question, argument as a text */
+    CHILD_MESSAGE_ANSWER, /* child: number, 1 where more of it follows, exit status for turnoutctl, a piece of text */
+};
+
+/* What the master asks a child for on behalf of turnoutctl: of the refresher alone. */
+enum child_question {
+    CHILD_QUESTION_CACHE_KEY,  /* the entry of this key */
+    CHILD_QUESTION_CACHE_DROP, /* delete the entries whose keys fit this pattern (fnmatch, * and ?) */
+    CHILD_QUESTION_CACHE_WARM, /* render what is asked for first again; answered when that is done */
 };
 
 /* How a process stops. */
@@ -70,6 +80,8 @@ struct child_callbacks {
     /* The configuration has new values: who keeps copies takes them now, and secrets are read again. What fails leaves
      * that part as it was; false: `error` says what. */
     bool (*reload)(void *context, char *error, size_t error_size);
+    /* The master asks; to be answered by child_answer, at once or later. NULL: this process is not asked. */
+    void (*ask)(void *context, int64_t number, enum child_question what, const char *argument);
     void *context;
 };
 
@@ -77,6 +89,7 @@ struct child_callbacks {
 struct child_host {
     int64_t workers_ready;
     int64_t workers_wanted;
+    int64_t warmed; /* 1: the cache has been filled with what is asked for first since the daemon started, or is off */
 };
 
 /* What a child gets from the master. */
@@ -85,6 +98,7 @@ struct child_start {
     int channel;
     int master;       /* its pid */
     int64_t db_share; /* connections to PostgreSQL that this process may have */
+    bool distrust;    /* the refresher's predecessor crashed */
 };
 
 struct child;
@@ -95,6 +109,13 @@ struct event_base *child_base(const struct child *child);
 const struct child_host *child_host(const struct child *child);
 /* Tells the master that the process serves. */
 void child_ready(struct child *child);
+/* Tells the master that the cache is warm; once in a life is enough. */
+void child_warmed(struct child *child);
+/* Answers the question `number`: the exit status of turnoutctl and a text, which may be longer than a message. */
+void child_answer(struct child *child, int64_t number, int status, const char *text, size_t length);
+/* Calls `crashed` first thing in the handler of a signal that says that this process is broken. It may do only what is
+ * async-signal-safe. Before child_create. */
+void child_on_crash(void (*crashed)(void));
 /* Runs the loop until child_exit; returns the status to exit with. */
 int child_run(struct child *child, const struct child_callbacks *callbacks);
 /* Ends the loop. */

@@ -12,6 +12,7 @@
 
 /* 1 for exports, 4 for the scheduler, the refresher and the mailer. */
 #define CONNECTIONS_BESIDE_WORKERS 5
+#define CACHE_LEAST (4 << 20)
 #define CONNECTIONS_PER_WORKER 2
 
 struct whole {
@@ -177,6 +178,11 @@ bool configuration_check(const struct configuration *values, char *error, size_t
     if (values->workers > values->workers_max) {
         snprintf(error, error_size, "%s: workers: expected at most workers_max, which is %" PRId64 ", not %" PRId64,
                  origin_of(whole, "workers"), values->workers_max, values->workers);
+        return false;
+    }
+    if (values->cache_size != 0 && values->cache_size < CACHE_LEAST) {
+        snprintf(error, error_size, "%s: cache_size: expected 0 or at least %dm, not %" PRId64,
+                 origin_of(whole, "cache_size"), CACHE_LEAST >> 20, values->cache_size);
         return false;
     }
     if (values->request_line_size > values->header_size) {

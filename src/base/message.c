@@ -48,7 +48,12 @@ void message_put_int(struct message_writer *writer, int64_t value)
 
 void message_put_text(struct message_writer *writer, const char *value)
 {
-    INVARIANT(msgpack_pack_str_with_body(&writer->packer, value, strlen(value)) == 0);
+    message_put_bytes(writer, value, strlen(value));
+}
+
+void message_put_bytes(struct message_writer *writer, const char *value, size_t length)
+{
+    INVARIANT(msgpack_pack_str_with_body(&writer->packer, value, length) == 0);
     writer->count++;
 }
 

@@ -19,6 +19,7 @@ struct message_reader;
 struct message_writer *message_begin(int kind);
 void message_put_int(struct message_writer *writer, int64_t value);
 void message_put_text(struct message_writer *writer, const char *value);
+void message_put_bytes(struct message_writer *writer, const char *value, size_t length);
 /* Sends without blocking. false: the peer is gone or its queue is full (errno says which). */
 bool message_send(struct message_writer *writer, int descriptor) MUST_CHECK;
 

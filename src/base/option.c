@@ -38,6 +38,8 @@ static const struct option table[] = {
      "a child that does not answer for so long is killed and replaced"},
     {"shutdown_timeout", OPTION_DURATION, PLACE(shutdown_timeout), "30s", 0, HOUR, true,
      "how long open connections may finish after SIGTERM"},
+    {"cache_size", OPTION_SIZE, PLACE(cache_size), "64m", 0, INT64_C(1) << 40, false,
+     "memory of the hot cache, from which public reads are served; at least 4m; 0: no cache, every read asks PostgreSQL"},
 
     {"max_connections", OPTION_COUNT, PLACE(max_connections), "10000", 1, 1000000, false, "client connections of one worker"},
     {"request_line_size", OPTION_SIZE, PLACE(request_line_size), "8k", 256, 1 << 20, true, "longest request line; past it 414"},

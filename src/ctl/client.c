@@ -124,26 +124,60 @@ static void append_json_cell(struct buffer *out, const msgpack_object *cell)
         cell_text(cell, out);
 }
 
+static void print_facts(const struct protocol_answer *answer)
+{
+    for (uint32_t i = 0; i < answer->facts->size; i += 2) {
+        const msgpack_object_str *name = &answer->facts->ptr[i].via.str;
+        struct buffer text = {0};
+        cell_text(&answer->facts->ptr[i + 1], &text);
+        printf("%.*s: ", (int)name->size, name->ptr);
+        fwrite(buffer_text(&text), 1, buffer_length(&text), stdout);
+        putchar('\n');
+        buffer_free(&text);
+    }
+}
+
+static void append_json_rows(struct buffer *out, const struct protocol_answer *answer)
+{
+    uint32_t columns = answer->columns->size;
+    buffer_append_text(out, "[");
+    for (uint32_t i = 0; i < answer->cells->size; i++) {
+        const msgpack_object_str *name = &answer->columns->ptr[i % columns].via.str;
+        buffer_append_text(out, i % columns != 0 ? "," : i == 0 ? "{" : ",{");
+        text_append_json(out, name->ptr, name->size);
+        buffer_append_text(out, ":");
+        append_json_cell(out, &answer->cells->ptr[i]);
+        if (i % columns + 1 == columns)
+            buffer_append_text(out, "}");
+    }
+    buffer_append_text(out, "]");
+}
+
+/* The rows alone where there is nothing beside them; facts make an object of the whole, in which rows are one member.
+ */
 static void print_json(const struct protocol_answer *answer)
 {
     struct buffer out = {0};
-    uint32_t columns = answer->columns->size;
-    if (columns == 0) {
+    bool rows = answer->columns->size > 0;
+    if (answer->facts->size > 0) {
+        buffer_append_text(&out, "{");
+        for (uint32_t i = 0; i < answer->facts->size; i += 2) {
+            const msgpack_object_str *name = &answer->facts->ptr[i].via.str;
+            buffer_append_text(&out, i > 0 ? "," : "");
+            text_append_json(&out, name->ptr, name->size);
+            buffer_append_text(&out, ":");
+            append_json_cell(&out, &answer->facts->ptr[i + 1]);
+        }
+        buffer_append_text(&out, rows ? ",\"rows\":" : "");
+        if (rows)
+            append_json_rows(&out, answer);
+        buffer_append_text(&out, "}");
+    } else if (!rows) {
         buffer_printf(&out, "{\"status\":%" PRId64 ",\"text\":", answer->status);
         text_append_json(&out, answer->text->ptr, answer->text->size);
         buffer_append_text(&out, "}");
     } else {
-        buffer_append_text(&out, "[");
-        for (uint32_t i = 0; i < answer->cells->size; i++) {
-            const msgpack_object_str *name = &answer->columns->ptr[i % columns].via.str;
-            buffer_append_text(&out, i % columns != 0 ? "," : i == 0 ? "{" : ",{");
-            text_append_json(&out, name->ptr, name->size);
-            buffer_append_text(&out, ":");
-            append_json_cell(&out, &answer->cells->ptr[i]);
-            if (i % columns + 1 == columns)
-                buffer_append_text(&out, "}");
-        }
-        buffer_append_text(&out, "]");
+        append_json_rows(&out, answer);
     }
     puts(buffer_text(&out));
     buffer_free(&out);
@@ -155,6 +189,8 @@ static void print_answer(const struct turnoutctl *ctl, const struct protocol_ans
         print_json(answer);
     else if (answer->columns->size > 0 && (answer->cells->size > 0 || answer->text->size == 0))
         print_table(answer);
+    if (!ctl->json)
+        print_facts(answer);
     fflush(stdout);
     if (!ctl->json && answer->text->size > 0)
         fprintf(answer->status == 0 ? stdout : stderr, "%s%.*s\n",

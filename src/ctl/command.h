@@ -17,6 +17,11 @@
     COMMAND(SHOW_CONNECTIONS, "show connections", "", MASTER, ANY, "client connections and requests of each worker") \
     COMMAND(SHOW_MEMORY, "show memory", "", MASTER, ANY, "bytes held by each process")                               \
     COMMAND(SHOW_VERSION, "show version", "", MASTER, ALL, "version of the running daemon and since when it runs")   \
+    COMMAND(SHOW_CACHE, "show cache", "[KEY]", MASTER, ALL,                                                          \
+            "the hot cache: entries, hits and room by pattern of keys; or the entry of one key, with its body")      \
+    COMMAND(CACHE_DROP, "cache drop", "PATTERN", MASTER, ALL,                                                        \
+            "delete the entries whose keys fit PATTERN (* any characters, ? any one)")                               \
+    COMMAND(CACHE_WARM, "cache warm", "", MASTER, ALL, "fill the hot cache with what is asked for first")            \
     COMMAND(PING, "ping", "", MASTER, ANY, "ask processes whether they answer, and how soon")                        \
     COMMAND(RELOAD, "reload", "", MASTER, ALL,                                                                       \
             "read the configuration, keys and secrets again and put in force what needs no restart")                 \

@@ -112,6 +112,8 @@ void protocol_reply_begin(struct protocol_reply *reply, const char *const *colum
     *reply = (struct protocol_reply){.columns = columns == NULL ? none : columns};
     msgpack_sbuffer_init(&reply->cells);
     msgpack_packer_init(&reply->packer, &reply->cells, msgpack_sbuffer_write);
+    msgpack_sbuffer_init(&reply->facts);
+    msgpack_packer_init(&reply->fact_packer, &reply->facts, msgpack_sbuffer_write);
 }
 
 void protocol_reply_int(struct protocol_reply *reply, int64_t value)
@@ -127,6 +129,27 @@ void protocol_reply_text(struct protocol_reply *reply, const char *value)
     else
         INVARIANT(msgpack_pack_str_with_body(&reply->packer, value, strlen(value)) == 0);
     reply->cell_count++;
+}
+
+static void put_name(struct protocol_reply *reply, const char *name)
+{
+    INVARIANT(msgpack_pack_str_with_body(&reply->fact_packer, name, strlen(name)) == 0);
+    reply->fact_count += 2;
+}
+
+void protocol_reply_fact_int(struct protocol_reply *reply, const char *name, int64_t value)
+{
+    put_name(reply, name);
+    INVARIANT(msgpack_pack_int64(&reply->fact_packer, value) == 0);
+}
+
+void protocol_reply_fact_text(struct protocol_reply *reply, const char *name, const char *value, size_t length)
+{
+    put_name(reply, name);
+    if (value == NULL)
+        INVARIANT(msgpack_pack_nil(&reply->fact_packer) == 0);
+    else
+        INVARIANT(msgpack_pack_str_with_body(&reply->fact_packer, value, length) == 0);
 }
 
 void protocol_reply_say(struct protocol_reply *reply, int status, const char *format, ...)
@@ -147,7 +170,7 @@ void protocol_reply_put(struct protocol_reply *reply, struct buffer *out)
     size_t columns = 0;
     while (reply->columns[columns] != NULL)
         columns++;
-    INVARIANT(msgpack_pack_array(&packer, 4) == 0);
+    INVARIANT(msgpack_pack_array(&packer, 5) == 0);
     INVARIANT(msgpack_pack_int(&packer, reply->status) == 0);
     INVARIANT(msgpack_pack_str_with_body(&packer, reply->text, strlen(reply->text)) == 0);
     INVARIANT(msgpack_pack_array(&packer, columns) == 0);
@@ -155,19 +178,27 @@ void protocol_reply_put(struct protocol_reply *reply, struct buffer *out)
         INVARIANT(msgpack_pack_str_with_body(&packer, reply->columns[i], strlen(reply->columns[i])) == 0);
     INVARIANT(msgpack_pack_array(&packer, reply->cell_count) == 0);
     INVARIANT(msgpack_sbuffer_write(&content, reply->cells.data, reply->cells.size) == 0);
+    INVARIANT(msgpack_pack_array(&packer, reply->fact_count) == 0);
+    INVARIANT(msgpack_sbuffer_write(&content, reply->facts.data, reply->facts.size) == 0);
     put_frame(out, &content);
     msgpack_sbuffer_destroy(&content);
     msgpack_sbuffer_destroy(&reply->cells);
+    msgpack_sbuffer_destroy(&reply->facts);
 }
 
 static bool is_answer(const msgpack_object *object)
 {
-    if (object->type != MSGPACK_OBJECT_ARRAY || object->via.array.size != 4)
+    if (object->type != MSGPACK_OBJECT_ARRAY || object->via.array.size != 5)
         return false;
     const msgpack_object *part = object->via.array.ptr;
     if (part[0].type != MSGPACK_OBJECT_POSITIVE_INTEGER || part[1].type != MSGPACK_OBJECT_STR ||
-        part[2].type != MSGPACK_OBJECT_ARRAY || part[3].type != MSGPACK_OBJECT_ARRAY)
+        part[2].type != MSGPACK_OBJECT_ARRAY || part[3].type != MSGPACK_OBJECT_ARRAY ||
+        part[4].type != MSGPACK_OBJECT_ARRAY || part[4].via.array.size % 2 != 0)
         return false;
+    for (uint32_t i = 0; i < part[4].via.array.size; i += 2) {
+        if (part[4].via.array.ptr[i].type != MSGPACK_OBJECT_STR)
+            return false;
+    }
     uint32_t columns = part[2].via.array.size;
     for (uint32_t i = 0; i < columns; i++) {
         if (part[2].via.array.ptr[i].type != MSGPACK_OBJECT_STR)
@@ -195,6 +226,7 @@ enum protocol_result protocol_get_answer(const struct buffer *in, struct protoco
     answer->text = &part[1].via.str;
     answer->columns = &part[2].via.array;
     answer->cells = &part[3].via.array;
+    answer->facts = &part[4].via.array;
     return PROTOCOL_OK;
 }
 

@@ -1,9 +1,10 @@
 /* protocol: what turnoutctl and the master say to each other on the control socket. Master and turnoutctl.
  *
  * A frame is a length of four bytes, most significant first, then that many bytes of msgpack. The client sends one
- * request: an array of texts, the words of the command. The master sends one reply: [status, text, columns, cells]: the
- * exit status for turnoutctl, a line for people ("" for none), an array of column names, and the cells of all rows one
- * after the other (texts, integers or nil). After "stop" the connection stays open until the master has ended. */
+ * request: an array of texts, the words of the command. The master sends one reply: [status, text, columns, cells,
+ * facts]: the exit status for turnoutctl, a line for people ("" for none), an array of column names, the cells of all
+ * rows one after the other (texts, integers or nil), and what is no row: names and values one after the other. After
+ * "stop" the connection stays open until the master has ended. */
 #ifndef CTL_PROTOCOL_H
 #define CTL_PROTOCOL_H
 
@@ -46,6 +47,9 @@ struct protocol_reply {
     msgpack_sbuffer cells;
     msgpack_packer packer;
     uint32_t cell_count;
+    msgpack_sbuffer facts;
+    msgpack_packer fact_packer;
+    uint32_t fact_count; /* names and values */
 };
 
 /* `columns` NULL: a reply without rows. */
@@ -54,6 +58,9 @@ void protocol_reply_begin(struct protocol_reply *reply, const char *const *colum
 void protocol_reply_int(struct protocol_reply *reply, int64_t value);
 /* The next cell; NULL is nil. */
 void protocol_reply_text(struct protocol_reply *reply, const char *value);
+/* What is no row: a name and its value; NULL is nil. */
+void protocol_reply_fact_int(struct protocol_reply *reply, const char *name, int64_t value);
+void protocol_reply_fact_text(struct protocol_reply *reply, const char *name, const char *value, size_t length);
 /* The exit status and the line for people. */
 void protocol_reply_say(struct protocol_reply *reply, int status, const char *format, ...) PRINTF_LIKE(3, 4);
 /* Appends the frame to `out` and frees what the reply holds. */
@@ -65,6 +72,7 @@ struct protocol_answer {
     const msgpack_object_str *text;
     const msgpack_object_array *columns;
     const msgpack_object_array *cells;
+    const msgpack_object_array *facts;
     msgpack_unpacked unpacked;
 };
 

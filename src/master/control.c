@@ -19,6 +19,7 @@
 #include "base/text.h"
 #include "ctl/command.h"
 #include "ctl/protocol.h"
+#include "master/control_client.h"
 #include "master/control_show.h"
 #include "master/listener.h"
 #include "master/process.h"
@@ -28,37 +29,6 @@
 #define CLIENTS_MAX 32
 /* Microseconds. */
 #define CLIENT_TIME INT64_C(10000000)
-#define REPORT_TIME INT64_C(1000000)
-/* How long the successor of a process that has ended may take to serve, before who asked for it is told. */
-#define SUCCESSOR_TIME INT64_C(10000000)
-
-/* What a client waits for before its answer can be made. */
-enum client_wait {
-    WAIT_NOTHING,
-    WAIT_REPORTS,   /* the pongs of a ping, for REPORT_TIME at most */
-    WAIT_RELOAD,    /* the end of a reload, which has limits of its own */
-    WAIT_SUCCESSOR, /* another process in the place of one that was told to end */
-};
-
-/* A connection. reading → (waiting) → writing → closed, or held until the end after "stop". */
-struct client {
-    OBJECT_HEADER;
-    LIST_ENTRY(client) link;
-    int descriptor;
-    struct event *readable;
-    struct event *writable;
-    struct event *timer;
-    struct buffer in;
-    struct buffer out;
-    enum client_wait wait;
-    bool held;
-    enum command command;
-    struct process_target target;
-    int64_t number;   /* of the ping or the reload that it waits for */
-    int64_t asked_at; /* monotonic */
-    pid_t pid;        /* that is being replaced */
-};
-
 static struct {
     struct control_options options;
     int listener;
@@ -78,6 +48,7 @@ static void client_close(struct client *client)
     close(client->descriptor);
     buffer_free(&client->in);
     buffer_free(&client->out);
+    buffer_free(&client->pieces);
     OBJECT_BURY(client);
     free(client);
 }
@@ -100,7 +71,7 @@ static void client_write(struct client *client)
         client_close(client);
 }
 
-static void reply(struct client *client, struct protocol_reply *answer)
+void client_reply(struct client *client, struct protocol_reply *answer)
 {
     protocol_reply_put(answer, &client->out);
     client_write(client);
@@ -156,102 +127,22 @@ static void stop(struct client *client, bool now)
     client->held = true;
     event_del(client->timer);
     control.options.stop(control.options.context, now);
-    reply(client, &answer);
+    client_reply(client, &answer);
 }
 
-static void refuse(struct client *client, const char *why)
+void client_refuse(struct client *client, const char *why)
 {
     struct protocol_reply answer;
     protocol_reply_begin(&answer, NULL);
     protocol_reply_say(&answer, 2, "%s", why);
-    reply(client, &answer);
-}
-
-static void show(struct client *client)
-{
-    struct protocol_reply answer;
-    client->wait = WAIT_NOTHING;
-    INVARIANT(control_show(client->command, &client->target, client->asked_at, client->number, &answer));
-    reply(client, &answer);
-}
-
-static void wait_for_reports(struct client *client)
-{
-    client->wait = WAIT_REPORTS;
-    client->asked_at = clock_monotonic();
-    client->number = process_ping();
-    struct timeval limit = clock_timeval(REPORT_TIME);
-    evtimer_add(client->timer, &limit);
-}
-
-/* Exit statuses of turnoutctl for each end of a reload; RELOAD_REFUSED is 1 as each refusal is. */
-static void answer_reload(struct client *client, const struct reload_result *result)
-{
-    static const char *const columns[] = {"option", "from", "to", "takes_effect", NULL};
-    static const int statuses[] = {[RELOAD_DONE] = 0, [RELOAD_REFUSED] = 1, [RELOAD_PARTIAL] = 4};
-    struct protocol_reply answer;
-    client->wait = WAIT_NOTHING;
-    protocol_reply_begin(&answer, result->outcome == RELOAD_REFUSED ? NULL : columns);
-    for (const struct reload_change *change = result->changes; change->name != NULL; change++) {
-        protocol_reply_text(&answer, change->name);
-        protocol_reply_text(&answer, change->from);
-        protocol_reply_text(&answer, change->to);
-        protocol_reply_text(&answer, change->restart ? "at the next start" : "now");
-    }
-    bool nothing = result->outcome == RELOAD_DONE && result->changes->name == NULL;
-    protocol_reply_say(&answer, statuses[result->outcome], "%s",
-                       nothing ? "no option has changed; keys and secrets were read again" : result->text);
-    reply(client, &answer);
-}
-
-static void wait_for_reload(struct client *client)
-{
-    client->wait = WAIT_RELOAD;
-    client->number = reload_ask();
-    event_del(client->timer);
-}
-
-/* Has the successor come, or does none come? */
-static void look_for_successor(struct client *client)
-{
-    const struct process *process = process_find(&client->target);
-    bool serves = process != NULL && process->state == PROCESS_READY && process->pid != client->pid;
-    bool failed = process == NULL || process->state == PROCESS_FAILED;
-    if (!serves && !failed)
-        return;
-    struct protocol_reply answer;
-    client->wait = WAIT_NOTHING;
-    protocol_reply_begin(&answer, NULL);
-    if (serves)
-        protocol_reply_say(&answer, 0, "%s %d is process %d now, instead of %d", process_role_name(process->role),
-                           process->slot, (int)process->pid, (int)client->pid);
-    else
-        protocol_reply_say(&answer, 1, "process %d has no successor: see the log", (int)client->pid);
-    reply(client, &answer);
-}
-
-static void restart(struct client *client, bool now)
-{
-    const struct process *process = process_find(&client->target);
-    client->pid = process == NULL ? 0 : process->pid;
-    if (!process_restart(&client->target, now)) {
-        struct protocol_reply answer;
-        protocol_reply_begin(&answer, NULL);
-        protocol_reply_say(&answer, 1, "it is not running, or ends already");
-        reply(client, &answer);
-        return;
-    }
-    log_info("restart asked for", log_int("child", client->pid));
-    client->wait = WAIT_SUCCESSOR;
-    struct timeval limit = clock_timeval(control.options.configuration->shutdown_timeout + SUCCESSOR_TIME);
-    evtimer_add(client->timer, &limit);
+    client_reply(client, &answer);
 }
 
 /* What stands before the command. false: nobody is meant by it, and the client has been told so. */
 static bool find_target(struct client *client, const struct protocol_request *request)
 {
     size_t words = command_address(request->words, request->count);
-    const char *wrong = "expected @worker N or @scheduler before the command";
+    const char *wrong = "expected @worker N, @refresher or @scheduler before the command";
     int64_t slot = 0;
     client->target = PROCESS_ALL;
     if (words == 0)
@@ -268,10 +159,10 @@ static bool find_target(struct client *client, const struct protocol_request *re
         struct protocol_reply answer;
         protocol_reply_begin(&answer, NULL);
         protocol_reply_say(&answer, 1, "there is no %s %d; see show processes", request->words[0] + 1, (int)slot);
-        reply(client, &answer);
+        client_reply(client, &answer);
         return false;
     }
-    refuse(client, wrong);
+    client_refuse(client, wrong);
     return false;
 }
 
@@ -285,23 +176,28 @@ static bool run_with_arguments(struct client *client, char *const *words, size_t
     case COMMAND_STOP:
     case COMMAND_RESTART:
         if (count > 0 && !now)
-            refuse(client, "expected: stop [--now], @worker N restart [--now]");
+            client_refuse(client, "expected: stop [--now], @worker N restart [--now]");
         else if (client->command == COMMAND_STOP)
             stop(client, now);
         else
-            restart(client, now);
+            client_wait_restart(client, now, control.options.configuration->shutdown_timeout);
         return true;
     case COMMAND_WORKERS:
     case COMMAND_LOG_LEVEL:
         if (argument == NULL) {
-            refuse(client, "expected exactly one argument");
+            client_refuse(client, "expected exactly one argument");
             return true;
         }
         if (client->command == COMMAND_WORKERS)
             set_workers(argument, &answer);
         else
             set_log_level(argument, &client->target, &answer);
-        reply(client, &answer);
+        client_reply(client, &answer);
+        return true;
+    case COMMAND_SHOW_CACHE:
+    case COMMAND_CACHE_DROP:
+    case COMMAND_CACHE_WARM:
+        client_wait_cache(client, words, count);
         return true;
     default:
         return false;
@@ -313,26 +209,26 @@ static void run(struct client *client, const struct protocol_request *request)
     size_t used;
     client->command = command_find(request->words, request->count, &used);
     if (client->command == COMMAND_COUNT || command_table[client->command].where != COMMAND_MASTER) {
-        refuse(client, "unknown command");
+        client_refuse(client, "unknown command");
         return;
     }
     if (!find_target(client, request))
         return;
     enum command_whom whom = command_table[client->command].whom;
     if (whom == COMMAND_ALL && client->target.role >= 0)
-        refuse(client, "the command is about the whole daemon: leave out the process before it");
+        client_refuse(client, "the command is about the whole daemon: leave out the process before it");
     else if (whom == COMMAND_ONE && client->target.role < 0)
-        refuse(client, "the command is about one process: put @worker N or @scheduler before it");
+        client_refuse(client, "the command is about one process: put @worker N, @refresher or @scheduler before it");
     else if (run_with_arguments(client, request->words + used, request->count - used))
         return;
     else if (request->count > used)
-        refuse(client, "expected no argument");
+        client_refuse(client, "expected no argument");
     else if (client->command == COMMAND_RELOAD)
-        wait_for_reload(client);
+        client_wait_reload(client);
     else if (control_show_needs_reports(client->command))
-        wait_for_reports(client);
+        client_wait_reports(client);
     else
-        show(client);
+        client_show(client);
 }
 
 static void on_readable(evutil_socket_t descriptor, short events, void *context)
@@ -354,7 +250,7 @@ static void on_readable(evutil_socket_t descriptor, short events, void *context)
         return;
     case PROTOCOL_BROKEN:
         event_del(client->readable);
-        refuse(client, "unreadable request");
+        client_refuse(client, "unreadable request");
         return;
     case PROTOCOL_OK:
         event_del(client->readable);
@@ -379,17 +275,8 @@ static void on_timer(evutil_socket_t descriptor, short events, void *context)
     (void)descriptor;
     (void)events;
     OBJECT_CHECK(client, CONTROL_MAGIC);
-    if (client->wait == WAIT_REPORTS) {
-        show(client); /* who has not reported is shown as it was last known */
-    } else if (client->wait == WAIT_SUCCESSOR) {
-        struct protocol_reply answer;
-        client->wait = WAIT_NOTHING;
-        protocol_reply_begin(&answer, NULL);
-        protocol_reply_say(&answer, 1, "process %d has not been replaced yet; see show processes", (int)client->pid);
-        reply(client, &answer);
-    } else {
+    if (!client_give_up(client))
         client_close(client);
-    }
 }
 
 static bool may_speak(int descriptor)
@@ -443,13 +330,16 @@ void control_changed(void)
     struct client *next;
     for (struct client *client = LIST_FIRST(&control.clients); client != NULL; client = next) {
         next = LIST_NEXT(client, link);
-        const struct reload_result *result = client->wait == WAIT_RELOAD ? reload_result(client->number) : NULL;
-        if (result != NULL)
-            answer_reload(client, result);
-        else if (client->wait == WAIT_REPORTS && process_answered(client->number, &client->target))
-            show(client);
-        else if (client->wait == WAIT_SUCCESSOR)
-            look_for_successor(client);
+        client_look(client);
+    }
+}
+
+void control_answered(const struct process_answer *answer)
+{
+    struct client *next;
+    for (struct client *client = LIST_FIRST(&control.clients); client != NULL; client = next) {
+        next = LIST_NEXT(client, link);
+        client_take_piece(client, answer);
     }
 }
 

@@ -9,12 +9,17 @@
 #include "base/configuration.h"
 #include "base/object.h"
 
+struct process_answer;
+
 struct control_options {
     struct event_base *base;
     const struct configuration *configuration;
     void (*stop)(void *context, bool now); /* somebody asked for the end */
     void *context;
 };
+
+/* A piece of what a child answers to a question. */
+void control_answered(const struct process_answer *answer);
 
 /* Opens the socket. false: `error` says why. */
 bool control_open(const struct control_options *options, char *error, size_t error_size) MUST_CHECK;

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "config.h"
+#include "master/control_cache.h"
 
 /* Of the answer that is being made; the configuration is the one in force. */
 static struct {
@@ -184,13 +185,11 @@ static void show_answers(struct protocol_reply *answer)
 static const struct {
     void (*show)(struct protocol_reply *answer);
     bool reports;
-} nouns[COMMAND_COUNT] = {[COMMAND_SHOW_PROCESSES] = {show_processes, false},
-                          [COMMAND_SHOW_CONFIG] = {show_config, false},
-                          [COMMAND_SHOW_POOLS] = {show_pools, true},
-                          [COMMAND_SHOW_CONNECTIONS] = {show_connections, true},
-                          [COMMAND_SHOW_MEMORY] = {show_memory, true},
-                          [COMMAND_SHOW_VERSION] = {show_version, false},
-                          [COMMAND_PING] = {show_answers, true}};
+} nouns[COMMAND_COUNT] = {
+    [COMMAND_SHOW_PROCESSES] = {show_processes, false}, [COMMAND_SHOW_CONFIG] = {show_config, false},
+    [COMMAND_SHOW_POOLS] = {show_pools, true},          [COMMAND_SHOW_CONNECTIONS] = {show_connections, true},
+    [COMMAND_SHOW_MEMORY] = {show_memory, true},        [COMMAND_SHOW_VERSION] = {show_version, false},
+    [COMMAND_SHOW_CACHE] = {control_cache_show, true},  [COMMAND_PING] = {show_answers, true}};
 
 bool control_show_needs_reports(enum command command)
 {

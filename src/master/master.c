@@ -20,12 +20,14 @@
 #include "config.h"
 #include "master/control.h"
 #include "master/handover.h"
+#include "master/hot_cache.h"
 #include "master/listener.h"
 #include "master/process.h"
 #include "master/reload.h"
 #include "master/service.h"
 #include "master/tally.h"
 #include "pg/migrate.h"
+#include "refresher/refresher.h"
 #include "scheduler/scheduler.h"
 #include "shm/statistics.h"
 #include "worker/worker.h"
@@ -75,7 +77,8 @@ static void close_all_but(int *keep, size_t count)
 
 static void enter_child(enum process_role role, const struct child_start *start)
 {
-    int keep[5 + 2 * LISTENERS_MAX] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, log_descriptor(), start->channel};
+    int keep[5 + 2 * LISTENERS_MAX + HOT_CACHE_DESCRIPTORS] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO,
+                                                               log_descriptor(), start->channel};
     size_t count = 5;
     if (role == PROCESS_WORKER) {
         for (size_t i = 0; i < master.listeners.count; i++)
@@ -83,6 +86,7 @@ static void enter_child(enum process_role role, const struct child_start *start)
         for (size_t i = 0; i < master.internal.count; i++)
             keep[count++] = master.internal.descriptors[i];
     }
+    count += hot_cache_enter(role, start->slot, keep + count);
     close_all_but(keep, count);
     statistics_begin(tally_role(role), start->slot);
     char title[32];
@@ -98,6 +102,7 @@ static void enter_child(enum process_role role, const struct child_start *start)
 static void enter_check(int complaint)
 {
     int keep[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, log_descriptor(), complaint};
+    hot_cache_leave();
     close_all_but(keep, sizeof keep / sizeof keep[0]);
 }
 
@@ -111,8 +116,21 @@ static int run_worker(const struct child_start *start)
                                      .internal = master.internal.descriptors,
                                      .internal_count = master.internal.count,
                                      .internal_stay = master.internal.handed_over,
+                                     .fill = hot_cache_worker_end(start->slot),
                                      .schema_expected = master.schema_expected};
     return worker_main(&options);
+}
+
+static int run_refresher(const struct child_start *start)
+{
+    size_t count;
+    const int *ends = hot_cache_refresher_ends(&count);
+    struct refresher_options options = {.start = start,
+                                        .configuration = master.configuration,
+                                        .fills = ends,
+                                        .fill_count = count,
+                                        .distrust = start->distrust};
+    return refresher_main(&options);
 }
 
 static int run_scheduler(const struct child_start *start)
@@ -207,6 +225,12 @@ static void on_reaped(void *context, pid_t pid, int status)
     reload_reaped(pid, status);
 }
 
+static void on_answered(void *context, const struct process_answer *answer)
+{
+    (void)context;
+    control_answered(answer);
+}
+
 static int64_t earlier(int64_t one, int64_t other)
 {
     return one < other ? one : other;
@@ -238,11 +262,15 @@ static void take_signals(void)
     event_add(event, NULL);
 }
 
-/* Each worker may hold max_connections clients, its listeners and its database connections. */
+/* Each worker may hold max_connections clients, its listeners and its database connections; the master, beside its own,
+ * both ends of a pair of sockets for each worker that there may be. */
 static void raise_descriptor_limit(void)
 {
     struct rlimit limit;
     rlim_t wanted = (rlim_t)master.configuration->max_connections + 256;
+    rlim_t pairs = 2 * (rlim_t)master.configuration->workers_max + 256;
+    if (wanted < pairs)
+        wanted = pairs;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
         return;
     limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
@@ -258,6 +286,8 @@ static void open_everything(const struct configuration *configuration)
         log_bad_start("sql_directory: %s", error);
     if (configuration->log_file != NULL && !log_open(configuration->log_file))
         log_bad_start("log_file: %s: %s", configuration->log_file, strerror(errno));
+    if (!hot_cache_create(configuration, error, sizeof error))
+        log_bad_start("%s", error);
     if (!handover_take(&master.listeners, &master.internal, error, sizeof error))
         log_bad_start("LISTEN_FDS: %s", error);
     unsigned mode = (unsigned)configuration->listen_mode;
@@ -288,13 +318,18 @@ static int end(int status)
 
 static void create_table(const struct configuration *configuration)
 {
-    struct process_options options = {.base = master.base,
-                                      .configuration = configuration,
-                                      .main_of = {[PROCESS_WORKER] = run_worker, [PROCESS_SCHEDULER] = run_scheduler},
-                                      .enter = enter_child,
-                                      .changed = on_change,
-                                      .reaped = on_reaped,
-                                      .ping_interval_max = service_pong_interval()};
+    struct process_options options = {
+        .base = master.base,
+        .configuration = configuration,
+        .main_of =
+            {[PROCESS_WORKER] = run_worker, [PROCESS_REFRESHER] = run_refresher, [PROCESS_SCHEDULER] = run_scheduler},
+        .enter = enter_child,
+        .buried = hot_cache_buried,
+        .changed = on_change,
+        .reaped = on_reaped,
+        .answered = on_answered,
+        .refresher = hot_cache_is_on(),
+        .ping_interval_max = service_pong_interval()};
     process_table_create(&options);
     reload_create(
         &(const struct reload_options){.configuration = configuration, .enter = enter_check, .ended = control_changed});

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "master/process_table.h"
 #include "master/tally.h"
+#include "shm/statistics.h"
 #include "shm/usage.h"
 
 /* A child that dies before it serves: 100 ms, doubled with each death in a row, at most 30 s. */
@@ -27,7 +28,7 @@
 struct process_table process_table;
 #define table process_table
 
-static const char *const role_names[] = {"worker", "scheduler"};
+static const char *const role_names[] = {"worker", "refresher", "scheduler"};
 static const char *const state_names[] = {"starting", "ready", "stopping", "backoff", "failed"};
 
 const char *process_role_name(enum process_role role)
@@ -46,6 +47,7 @@ void process_table_create(const struct process_options *options)
     table.workers_wanted = options->configuration->workers;
     table.share_told = configuration_db_share(options->configuration, table.workers_wanted);
     table.ping_due = clock_monotonic();
+    table.warmed = !options->refresher;
 }
 
 void process_set_state(struct process *process, enum process_state state)
@@ -83,8 +85,11 @@ static int fork_child(struct process *process)
         process_set_state(process, PROCESS_BACKOFF);
         return -1;
     }
-    struct child_start start = {
-        .slot = process->slot, .channel = ends[1], .master = getpid(), .db_share = table.share_told};
+    struct child_start start = {.slot = process->slot,
+                                .channel = ends[1],
+                                .master = getpid(),
+                                .db_share = table.share_told,
+                                .distrust = process->distrust};
     pid_t pid = fork();
     if (pid == 0) {
         table.options.enter(process->role, &start);
@@ -150,6 +155,19 @@ static int64_t pause_after(struct process *process, int status)
     return wait < BACKOFF_MOST ? wait : BACKOFF_MOST;
 }
 
+/* Who was killed has written nothing wrong, and neither has who ended when it was told to. A refresher that crashed may
+ * have: nobody believes what it left until a successor has put it right. */
+static void judge_cache(struct process *process, int status)
+{
+    bool killed = WIFSIGNALED(status) && (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM);
+    bool done = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_STATUS_DONE;
+    if (process->role != PROCESS_REFRESHER || killed || done || process->distrust)
+        return;
+    process->distrust = true;
+    statistics_count(STATISTICS_CACHE_DISTRUSTED, LABEL_NONE_ONE);
+    log_warning("the hot cache is distrusted: its successor keeps nothing of it");
+}
+
 static void bury(struct process *process, int status)
 {
     bool told = process->state == PROCESS_STOPPING;
@@ -160,6 +178,8 @@ static void bury(struct process *process, int status)
     process->channel = -1;
     process->pid = 0;
     tally_holder(process, 0);
+    table.options.buried(process->role, process->slot);
+    judge_cache(process, status);
     if (table.stopping || process->removed) {
         process->used = false;
         return;
@@ -353,6 +373,8 @@ int process_supervise(void)
         return -1;
     ping_when_due();
     tell_readiness();
+    if (table.options.refresher)
+        find_row(PROCESS_REFRESHER, 0);
     find_row(PROCESS_SCHEDULER, 0);
     adjust_workers();
     int status = start_due();

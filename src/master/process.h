@@ -11,7 +11,8 @@
 #include "base/child.h"
 #include "base/configuration.h"
 
-enum process_role { PROCESS_WORKER, PROCESS_SCHEDULER, PROCESS_ROLE_COUNT };
+/* In the order in which they are shown. The refresher is there where the cache is on (cache_size is not 0). */
+enum process_role { PROCESS_WORKER, PROCESS_REFRESHER, PROCESS_SCHEDULER, PROCESS_ROLE_COUNT };
 
 enum process_state {
     PROCESS_STARTING, /* forked; has not said that it serves */
@@ -41,11 +42,21 @@ struct process {
     int failures;           /* deaths in a row before serving, or by a crash soon after */
     bool silent;            /* killed, as it did not answer */
     bool removed;           /* not to be started again: the table shrinks */
+    bool distrust;          /* of the refresher: one has crashed, and none has served since */
     int64_t reload_sent;    /* the last reload that it was sent, or started with */
     int64_t reload_done;    /* and that it has confirmed */
     char reload_error[256]; /* what it could not do of that one; "" = nothing */
     bool log_owed;          /* it has not been told yet that the log's file was moved away */
     struct child_report report;
+};
+
+/* A piece of an answer. */
+struct process_answer {
+    int64_t number; /* of the question */
+    bool more;      /* further pieces follow */
+    int status;     /* exit status for turnoutctl, of the whole answer */
+    const char *text;
+    size_t length;
 };
 
 /* Runs in the new process; returns its exit status. */
@@ -57,11 +68,16 @@ struct process_options {
     process_main *main_of[PROCESS_ROLE_COUNT];
     /* Called in the child right after the fork: closes what is not its own. */
     void (*enter)(enum process_role role, const struct child_start *start);
+    /* Called after the death of a worker, before its slot is given to another one. */
+    void (*buried)(enum process_role role, int slot);
     /* Called after every change: a pong, a death, a start. */
     void (*changed)(void *context);
     /* Called for a process that is in no row. */
     void (*reaped)(void *context, pid_t pid, int status);
+    /* Called for each piece of what a child answers to process_ask. */
+    void (*answered)(void *context, const struct process_answer *answer);
     void *context;
+    bool refresher;            /* there shall be one */
     int64_t ping_interval_max; /* microseconds: who watches the master wants to hear of pongs that often */
 };
 
@@ -128,6 +144,10 @@ bool process_all_gone(void);
 bool process_bad_start(void);
 /* Tells the children that are meant what to log. */
 void process_log_level(enum log_level level, const struct process_target *target);
+
+/* Asks the refresher; returns the number of the question, whose answer comes in pieces. 0: there is none that serves,
+ * or it takes no more questions just now. */
+int64_t process_ask(enum child_question what, const char *argument) MUST_CHECK;
 
 /* Calls `row` for every row in use that is meant, workers first. */
 void process_each(const struct process_target *target, void (*row)(void *context, const struct process *process),

@@ -18,6 +18,8 @@ struct process_table {
     int64_t ping_due;
     int64_t ready_told;
     int64_t reload_number;
+    int64_t question_number;
+    bool warmed; /* the cache has once been filled with what is asked for first, or is off */
     bool stopping;
     bool bad_start;
     bool ever_ready;

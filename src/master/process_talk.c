@@ -27,6 +27,31 @@ static void take_reloaded(struct process *process, struct message_reader *reader
     snprintf(process->reload_error, sizeof process->reload_error, "%.*s", (int)length, length == 0 ? "" : error);
 }
 
+/* Workers hear of it at once, as /readyz waits for it. */
+static void take_warmed(void)
+{
+    if (table.warmed)
+        return;
+    table.warmed = true;
+    log_info("the hot cache is warm");
+    process_ping();
+}
+
+static void take_answer(const struct process *process, struct message_reader *reader)
+{
+    struct process_answer answer;
+    int64_t more;
+    int64_t status;
+    if (!message_get_int(reader, &answer.number) || !message_get_int(reader, &more) ||
+        !message_get_int(reader, &status) || !message_get_text(reader, &answer.text, &answer.length)) {
+        log_warning("unreadable answer", log_int("child", process->pid));
+        return;
+    }
+    answer.more = more != 0;
+    answer.status = (int)status;
+    table.options.answered(table.options.context, &answer);
+}
+
 static void take_message(struct process *process, struct message_reader *reader)
 {
     int64_t number;
@@ -35,6 +60,7 @@ static void take_message(struct process *process, struct message_reader *reader)
     case CHILD_MESSAGE_READY:
         if (process->state == PROCESS_STARTING)
             process_set_state(process, PROCESS_READY);
+        process->distrust = false;
         process->serves_since = clock_monotonic();
         table.ever_ready = true;
         log_info("child serves", log_text("role", process_role_name(process->role)), log_int("of", process->slot),
@@ -51,6 +77,12 @@ static void take_message(struct process *process, struct message_reader *reader)
         break;
     case CHILD_MESSAGE_RELOADED:
         take_reloaded(process, reader);
+        break;
+    case CHILD_MESSAGE_WARMED:
+        take_warmed();
+        break;
+    case CHILD_MESSAGE_ANSWER:
+        take_answer(process, reader);
         break;
     default:
         log_warning("unknown message of a child", log_int("child", process->pid),
@@ -149,6 +181,7 @@ int64_t process_ping(void)
         message_put_int(writer, table.ping_number);
         message_put_int(writer, process_workers_ready());
         message_put_int(writer, table.workers_wanted);
+        message_put_int(writer, table.warmed);
         if (!message_send(writer, process->channel))
             log_debug("ping not sent", log_int("child", process->pid), log_text("error", strerror(errno)));
     }
@@ -180,6 +213,18 @@ int64_t process_last_answer(void)
             last = process->last_number;
     }
     return last;
+}
+
+int64_t process_ask(enum child_question what, const char *argument)
+{
+    const struct process *process = process_find(&(const struct process_target){.role = PROCESS_REFRESHER, .slot = 0});
+    if (process == NULL || !process_is_alive(process) || process->state != PROCESS_READY)
+        return 0;
+    struct message_writer *writer = message_begin(CHILD_MESSAGE_ASK);
+    message_put_int(writer, ++table.question_number);
+    message_put_int(writer, what);
+    message_put_text(writer, argument);
+    return message_send(writer, process->channel) ? table.question_number : 0;
 }
 
 void process_log_level(enum log_level level, const struct process_target *target)

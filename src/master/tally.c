@@ -11,7 +11,10 @@ static const unsigned char state_labels[] = {LABEL_STATE_STARTING, LABEL_STATE_R
 
 unsigned tally_role(enum process_role role)
 {
-    return role == PROCESS_WORKER ? LABEL_ROLE_WORKER : LABEL_ROLE_SCHEDULER;
+    static const unsigned roles[] = {[PROCESS_WORKER] = LABEL_ROLE_WORKER,
+                                     [PROCESS_REFRESHER] = LABEL_ROLE_REFRESHER,
+                                     [PROCESS_SCHEDULER] = LABEL_ROLE_SCHEDULER};
+    return roles[role];
 }
 
 void tally_holder(const struct process *process, pid_t pid)

@@ -60,5 +60,6 @@ int refresher_main(const struct refresher_options *options)
     static const struct child_callbacks callbacks = {
         .stop = on_stop, .report = on_report, .db_share = on_db_share, .lag = on_lag, .reload = on_reload};
     child_ready(refresher.child);
+    child_warmed(refresher.child);
     return child_run(refresher.child, &callbacks);
 }

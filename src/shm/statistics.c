@@ -83,7 +83,7 @@ static unsigned slot_of(unsigned role, int slot)
     INVARIANT(role < LABEL_ROLE_COUNT && slot >= 0 && slot < STATISTICS_WORKERS_MAX);
     if (role == LABEL_ROLE_WORKER)
         return STATISTICS_WORKERS_FROM + (unsigned)slot;
-    return role == LABEL_ROLE_MASTER ? 0 : 1;
+    return role == LABEL_ROLE_MASTER ? 0 : role == LABEL_ROLE_SCHEDULER ? 1 : 2;
 }
 
 void statistics_create(void)

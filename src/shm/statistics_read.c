@@ -63,6 +63,15 @@ static void add_up(const struct statistics_line *line, int64_t *sums)
     }
 }
 
+int64_t statistics_total(enum statistics_family family, unsigned first, unsigned second)
+{
+    const struct statistics_line *line = &statistics_lines[family];
+    INVARIANT(first < line->first && second < line->second);
+    static int64_t sums[STATISTICS_CELLS];
+    add_up(line, sums);
+    return sums[(first * line->second + second) * line->width];
+}
+
 /* Microseconds as seconds, exactly and without a zero too many. */
 static void put_value(struct buffer *text, enum statistics_unit unit, int64_t value)
 {

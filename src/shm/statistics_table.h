@@ -9,9 +9,10 @@
 
 #define STATISTICS_NONE_LABELS(LABEL) LABEL(NONE_ONE, "")
 
-#define STATISTICS_ROLE_LABELS(LABEL)                    \
-    LABEL(ROLE_MASTER, STATISTICS_TAG("role", "master")) \
-    LABEL(ROLE_WORKER, STATISTICS_TAG("role", "worker")) \
+#define STATISTICS_ROLE_LABELS(LABEL)                          \
+    LABEL(ROLE_MASTER, STATISTICS_TAG("role", "master"))       \
+    LABEL(ROLE_WORKER, STATISTICS_TAG("role", "worker"))       \
+    LABEL(ROLE_REFRESHER, STATISTICS_TAG("role", "refresher")) \
     LABEL(ROLE_SCHEDULER, STATISTICS_TAG("role", "scheduler"))
 
 #define STATISTICS_STATE_LABELS(LABEL)                         \
@@ -342,6 +343,12 @@
     FAMILY(CACHE_DROPPED, COUNTER, NUMBER, "cache_dropped_total", PATTERN, NONE,                                       \
            "Entries deleted because they had changed and nobody had read them since, or because they were rendered "   \
            "too late.")                                                                                                \
+    FAMILY(CACHE_HITS, COUNTER, NUMBER, "cache_hits_total", PATTERN, NONE,                                             \
+           "Reads served from the hot cache, 304s and stale ones included.")                                           \
+    FAMILY(CACHE_MISSES, COUNTER, NUMBER, "cache_misses_total", PATTERN, NONE,                                         \
+           "Reads of what may be cached and was not there.")                                                           \
+    FAMILY(CACHE_STALE, COUNTER, NUMBER, "cache_stale_total", PATTERN, NONE,                                           \
+           "Hits that were served although the refresher had not kept up, marked with Age.")                           \
     FAMILY(CACHE_EVICTIONS, COUNTER, NUMBER, "cache_evictions_total", PATTERN, NONE,                                   \
            "Entries that had to go for room.")                                                                         \
     FAMILY(CACHE_ENTRIES, GAUGE, NUMBER, "cache_entries", PATTERN, NONE, "Entries of the hot cache.")                  \
@@ -357,6 +364,13 @@
     FAMILY(CACHE_FEED_HEARD, GAUGE, NUMBER, "cache_feed_notifications", NONE, NONE,                                    \
            "1: notifications of PostgreSQL arrive; 0: they do not, or it is away.")                                    \
     FAMILY(CACHE_BEHIND, GAUGE, MICROSECONDS, "cache_behind_seconds", NONE, NONE,                                      \
-           "How long ago everything in the hot cache was known to show every commit.")
+           "How long ago everything in the hot cache was known to show every commit.")                                 \
+    FAMILY(CACHE_OLDEST, GAUGE, MICROSECONDS, "cache_oldest_timestamp_seconds", PATTERN, NONE,                         \
+           "When the oldest of these entries was rendered, in seconds since 1970; 0: there is none.")                  \
+    FAMILY(CACHE_PINS, GAUGE, NUMBER, "cache_pins", NONE, NONE, "Workers that are sending from a segment.")            \
+    FAMILY(CACHE_GENERATION, GAUGE, NUMBER, "cache_generation", NONE, NONE,                                            \
+           "Grows each time that nothing cached before may be served any more.")                                       \
+    FAMILY(CACHE_DISTRUSTED, COUNTER, NUMBER, "cache_distrusted_total", NONE, NONE,                                    \
+           "Times that the refresher crashed, so that its successor kept nothing of the hot cache.")
 
 #endif

@@ -16,6 +16,7 @@ struct worker_options {
     const int *internal; /* of /healthz, /readyz and /metrics; inherited */
     size_t internal_count;
     bool internal_stay;
+    int fill;            /* its end of the pair with the refresher (api/fill.h); inherited; -1: the cache is off */
     int schema_expected; /* the migration that this program needs at least */
 };
 

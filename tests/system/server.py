@@ -132,6 +132,7 @@ class Turnout:
             "internal_listen": f"127.0.0.1:{self.internal_port}",
             "control_socket": self.control_socket,
             "workers": 2,
+            "cache_size": "8m",  # of each daemon that runs at the same time
             "shutdown_timeout": "10s",  # a connection that a test forgot holds up its teardown no longer
             "database": database,
             "database_owner": database_owner,

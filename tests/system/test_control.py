@@ -25,7 +25,7 @@ def test_each_noun_is_shown_as_a_table_and_as_json(turnout, noun):
 
 def test_processes_are_shown_with_pid_role_state_and_restarts(turnout):
     rows = turnout.show("processes")
-    assert [row["role"] for row in rows] == ["master", "worker", "worker", "scheduler"]
+    assert [row["role"] for row in rows] == ["master", "worker", "worker", "refresher", "scheduler"]
     assert {row["state"] for row in rows} == {"ready"}
     assert rows[0]["pid"] == turnout.pid
     for row in rows:
@@ -39,7 +39,7 @@ def test_processes_carry_their_names_in_ps(turnout):
     for row in turnout.show("processes"):
         with open(f"/proc/{row['pid']}/cmdline", "rb") as line:
             names.add(line.read().rstrip(b"\0").decode())
-    assert names == {"turnoutd: master", "turnoutd: worker 0", "turnoutd: worker 1", "turnoutd: scheduler"}
+    assert names == {"turnoutd: master", "turnoutd: worker 0", "turnoutd: worker 1", "turnoutd: refresher", "turnoutd: scheduler"}
 
 
 def test_configuration_in_force_is_shown_with_its_origin(turnout):

@@ -30,7 +30,7 @@ def test_the_scheduler_is_named_without_a_number(turnout):
 
 
 def test_a_ping_says_who_answers(turnout):
-    assert {(row["role"], row["slot"]) for row in rows(turnout, "ping")} == {("worker", 0), ("worker", 1), ("scheduler", 0)}
+    assert {(row["role"], row["slot"]) for row in rows(turnout, "ping")} == {("worker", 0), ("worker", 1), ("refresher", 0), ("scheduler", 0)}
     row, = rows(turnout, "@worker", "0", "ping")
     assert row["state"] == "ready" and 0 < row["answered_after_us"] < 30_000_000
     with stopped([row["pid"]]):
@@ -47,7 +47,7 @@ def test_who_is_not_there_is_refused_with_a_status(turnout):
                                      (["@worker", "7", "restart"], 1, "there is no worker 7"),
                                      (["@worker", "99999999999999999999", "ping"], 2, "expected @worker N"),
                                      (["@worker", "ping"], 2, "expected @worker N"),
-                                     (["@master", "ping"], 2, "expected @worker N or @scheduler"),
+                                     (["@master", "ping"], 2, "expected @worker N, @refresher or @scheduler"),
                                      (["@", "ping"], 2, "expected @worker N"),
                                      (["@worker", "1"], 2, "unknown command"),
                                      (["@worker", "1", "dance"], 2, "unknown command"),

@@ -92,6 +92,9 @@ START_TEST(test_a_reply_carries_its_rows)
         protocol_reply_text(&reply, i % 2 == 0 ? "even" : NULL);
         protocol_reply_int(&reply, -i);
     }
+    protocol_reply_fact_int(&reply, "rows", 1000);
+    protocol_reply_fact_text(&reply, "note", "two\nlines", 9);
+    protocol_reply_fact_text(&reply, "none", NULL, 0);
     protocol_reply_say(&reply, 1, "said %d", 5);
     protocol_reply_put(&reply, &out);
 
@@ -103,6 +106,10 @@ START_TEST(test_a_reply_carries_its_rows)
     ck_assert_uint_eq(answer.cells->size, 2000);
     ck_assert_int_eq(answer.cells->ptr[2].type, MSGPACK_OBJECT_NIL);
     ck_assert_int_eq(answer.cells->ptr[3].via.i64, -1);
+    ck_assert_uint_eq(answer.facts->size, 6);
+    ck_assert_int_eq(answer.facts->ptr[1].via.i64, 1000);
+    ck_assert_uint_eq(answer.facts->ptr[3].via.str.size, 9);
+    ck_assert_int_eq(answer.facts->ptr[5].type, MSGPACK_OBJECT_NIL);
     protocol_answer_free(&answer);
     buffer_free(&out);
 }
@@ -117,18 +124,28 @@ START_TEST(test_a_reply_of_another_form_is_broken)
     buffer_clear(&in, 0);
     /* one column, no cell missing: good; two columns and one cell: broken */
     buffer_append(&in,
-                  "\0\0\0\7\x94\x00\xa0\x91\xa1"
-                  "a\x90",
-                  11);
+                  "\0\0\0\10\x95\x00\xa0\x91\xa1"
+                  "a\x90\x90",
+                  12);
     ck_assert_int_eq(protocol_get_answer(&in, &answer), PROTOCOL_OK);
     protocol_answer_free(&answer);
     buffer_clear(&in, 0);
     buffer_append(&in,
-                  "\0\0\0\12\x94\x00\xa0\x92\xa1"
+                  "\0\0\0\13\x95\x00\xa0\x92\xa1"
                   "a\xa1"
-                  "b\x91\x01",
-                  14);
+                  "b\x91\x01\x90",
+                  15);
     ck_assert_int_eq(protocol_get_answer(&in, &answer), PROTOCOL_BROKEN);
+    buffer_clear(&in, 0);
+    /* a fact without a value */
+    buffer_append(&in, "\0\0\0\7\x95\x00\xa0\x90\x90\x91\xa0", 11);
+    ck_assert_int_eq(protocol_get_answer(&in, &answer), PROTOCOL_BROKEN);
+    buffer_clear(&in, 0);
+    /* and with one */
+    buffer_append(&in, "\0\0\0\10\x95\x00\xa0\x90\x90\x92\xa0\x01", 12);
+    ck_assert_int_eq(protocol_get_answer(&in, &answer), PROTOCOL_OK);
+    ck_assert_uint_eq(answer.facts->size, 2);
+    protocol_answer_free(&answer);
     buffer_free(&in);
 }
 END_TEST
