@@ -2,7 +2,7 @@ noinst_LIBRARIES += libbase.a
 libbase_a_SOURCES = src/base/arena.c src/base/arena.h src/base/buffer.c src/base/buffer.h src/base/child.c src/base/child.h src/base/child_report.c src/base/clock.c \
   src/base/clock.h src/base/configuration.c src/base/configuration.h src/base/log.c src/base/log.h src/base/message.c \
   src/base/message.h src/base/network.c src/base/network.h src/base/object.c src/base/object.h src/base/option.c src/base/option.h src/base/packed.c \
-  src/base/packed.h src/base/pieces.c src/base/pieces.h src/base/secret.c src/base/secret.h src/base/text.c src/base/text.h src/base/title.c src/base/title.h src/base/uuid.c src/base/uuid.h
+  src/base/packed.h src/base/pieces.c src/base/pieces.h src/base/resolver.c src/base/resolver.h src/base/secret.c src/base/secret.h src/base/text.c src/base/text.h src/base/title.c src/base/title.h src/base/uuid.c src/base/uuid.h
 EXTRA_DIST += src/base/README.md
 BASE_LIBS = libbase.a $(LIBEVENT_LIBS) $(MSGPACK_LIBS) $(INIH_LIBS) $(JEMALLOC_LIBS)
 

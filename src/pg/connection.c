@@ -16,13 +16,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/resolver.h"
 #include "pg/dsn.h"
-#include "pg/resolver.h"
 
 static void on_kick(evutil_socket_t descriptor, short what, void *argument);
 static void start(struct pg_connection *connection);
-static void on_resolved(void *context, const struct pg_resolver_answer *answer);
-static void connect_to(struct pg_connection *connection, struct pg_dsn *dsn, const struct pg_resolver_answer *answer);
+static void on_resolved(void *context, const struct resolver_answer *answer);
+static void connect_to(struct pg_connection *connection, struct pg_dsn *dsn, const struct resolver_answer *answer);
 static void poll_connect(evutil_socket_t socket, short what, void *argument);
 static void await_poll(struct pg_connection *connection, short what);
 static void become_ready(struct pg_connection *connection);
@@ -114,7 +114,7 @@ void pg_connection_close(struct pg_connection *connection)
     disarm(connection);
     event_del(connection->kick_event);
     if (connection->resolver != NULL)
-        pg_resolver_cancel(connection->resolver);
+        resolver_cancel(connection->resolver);
     connection->resolver = NULL;
     PQclear(connection->rows);
     PQclear(connection->error);
@@ -158,18 +158,18 @@ static void start(struct pg_connection *connection)
         return;
     }
     char *list;
-    const char *names[PG_RESOLVER_NAMES_MAX];
+    const char *names[RESOLVER_NAMES_MAX];
     int count = pg_dsn_names(&dsn, &list, names);
     if (count > 0)
-        connection->resolver = pg_resolver_start(connection->options->base, names, count,
-                                                 connection->options->connect_timeout, on_resolved, connection);
+        connection->resolver = resolver_start(connection->options->base, names, count,
+                                              connection->options->connect_timeout, on_resolved, connection);
     free(list);
     if (count == 0)
-        connect_to(connection, &dsn, &(const struct pg_resolver_answer){.count = 0});
+        connect_to(connection, &dsn, &(const struct resolver_answer){.count = 0});
     pg_dsn_free(&dsn);
 }
 
-static void on_resolved(void *context, const struct pg_resolver_answer *answer)
+static void on_resolved(void *context, const struct resolver_answer *answer)
 {
     struct pg_connection *connection = context;
     OBJECT_CHECK(connection, PG_CONNECTION_MAGIC);
@@ -183,7 +183,7 @@ static void on_resolved(void *context, const struct pg_resolver_answer *answer)
     pg_dsn_free(&dsn);
 }
 
-static void connect_to(struct pg_connection *connection, struct pg_dsn *dsn, const struct pg_resolver_answer *answer)
+static void connect_to(struct pg_connection *connection, struct pg_dsn *dsn, const struct resolver_answer *answer)
 {
     const struct pg_connection_options *options = connection->options;
     if (!pg_dsn_set_addresses(dsn, answer, connection->rotation)) {

@@ -61,7 +61,7 @@ struct pg_connection {
     const struct pg_connection_owner *owner;
     void *context;
     PGconn *pg;
-    struct pg_resolver *resolver;
+    struct resolver *resolver;
     struct event *read_event;  /* PG_CONNECTION_CONNECTING: once, whichever PQconnectPoll wants; READY: persistent */
     struct event *write_event; /* READY: added while PQflush has something left */
     struct event *kick_event;  /* without a socket: makes the loop come by, for what must not happen within a call */

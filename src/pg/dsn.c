@@ -32,7 +32,7 @@ struct place {
 };
 
 #define HOSTS_MAX 16
-#define PLACES_MAX (HOSTS_MAX + PG_RESOLVER_ADDRESSES_MAX)
+#define PLACES_MAX (HOSTS_MAX + RESOLVER_ADDRESSES_MAX)
 
 static bool parse(struct pg_dsn *dsn, const char *text, char *error, size_t error_size);
 static void take_host_from_environment(struct pg_dsn *dsn);
@@ -137,7 +137,7 @@ bool pg_dsn_set_password(struct pg_dsn *dsn, const char *password_file, char *er
     return true;
 }
 
-int pg_dsn_names(const struct pg_dsn *dsn, char **list, const char *names[PG_RESOLVER_NAMES_MAX])
+int pg_dsn_names(const struct pg_dsn *dsn, char **list, const char *names[RESOLVER_NAMES_MAX])
 {
     *list = NULL;
     const char *hosts_text = pg_dsn_get(dsn, "host");
@@ -148,13 +148,13 @@ int pg_dsn_names(const struct pg_dsn *dsn, char **list, const char *names[PG_RES
     const char *hosts[HOSTS_MAX];
     int count = split(*list, hosts, HOSTS_MAX);
     int named = 0;
-    for (int i = 0; i < count && named < PG_RESOLVER_NAMES_MAX; i++)
+    for (int i = 0; i < count && named < RESOLVER_NAMES_MAX; i++)
         if (is_name(hosts[i]))
             names[named++] = hosts[i];
     return named;
 }
 
-bool pg_dsn_set_addresses(struct pg_dsn *dsn, const struct pg_resolver_answer *answer, unsigned int rotation)
+bool pg_dsn_set_addresses(struct pg_dsn *dsn, const struct resolver_answer *answer, unsigned int rotation)
 {
     const char *hosts_text = pg_dsn_get(dsn, "host");
     if (hosts_text == NULL || pg_dsn_get(dsn, "hostaddr") != NULL)

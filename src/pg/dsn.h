@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "base/object.h"
-#include "pg/resolver.h"
+#include "base/resolver.h"
 
 #define PG_DSN_SIZE 64
 
@@ -48,10 +48,9 @@ bool pg_dsn_set_password(struct pg_dsn *dsn, const char *password_file, char *er
 
 /* The hosts that somebody must look up: no socket folders, no literal addresses, none where hostaddr is given.
  * The texts are valid as long as `list`, which the caller frees. */
-int pg_dsn_names(const struct pg_dsn *dsn, char **list, const char *names[PG_RESOLVER_NAMES_MAX]);
+int pg_dsn_names(const struct pg_dsn *dsn, char **list, const char *names[RESOLVER_NAMES_MAX]);
 /* Replaces the list of hosts by one that has an address for each name; names without one leave it. `rotation` turns the
  * list, so that a new try can begin with another address. false: no host is left, and nothing was replaced. */
-bool pg_dsn_set_addresses(struct pg_dsn *dsn, const struct pg_resolver_answer *answer,
-                          unsigned int rotation) MUST_CHECK;
+bool pg_dsn_set_addresses(struct pg_dsn *dsn, const struct resolver_answer *answer, unsigned int rotation) MUST_CHECK;
 
 #endif

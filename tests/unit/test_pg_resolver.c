@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/resolver.h"
 #include "pg/dsn.h"
-#include "pg/resolver.h"
 #include "pg_fixture.h"
 
 static const struct pg_statement echo = {"echo", "select $1::text, pg_backend_pid()", 1};
@@ -61,10 +61,10 @@ struct found {
     bool done;
     char error[200];
     int count;
-    struct pg_address addresses[PG_RESOLVER_ADDRESSES_MAX];
+    struct resolver_address addresses[RESOLVER_ADDRESSES_MAX];
 };
 
-static void on_found(void *context, const struct pg_resolver_answer *answer)
+static void on_found(void *context, const struct resolver_answer *answer)
 {
     struct found *found = context;
     ck_assert(!found->done);
@@ -78,7 +78,7 @@ static void on_found(void *context, const struct pg_resolver_answer *answer)
 static struct found look_up(const char *const names[], int count, int64_t timeout)
 {
     struct found found = {.done = false};
-    pg_resolver_start(fixture_base(), names, count, timeout, on_found, &found);
+    resolver_start(fixture_base(), names, count, timeout, on_found, &found);
     ck_assert(!found.done);
     fixture_wait_for(found.done);
     return found;
@@ -156,9 +156,9 @@ END_TEST
 START_TEST(test_a_cancelled_lookup_says_nothing)
 {
     struct found cancelled = {.done = false};
-    struct pg_resolver *resolver =
-        pg_resolver_start(fixture_base(), (const char *const[]){"found.example"}, 1, 2 * SECOND, on_found, &cancelled);
-    pg_resolver_cancel(resolver);
+    struct resolver *resolver =
+        resolver_start(fixture_base(), (const char *const[]){"found.example"}, 1, 2 * SECOND, on_found, &cancelled);
+    resolver_cancel(resolver);
     struct found other = look_up((const char *const[]){"found.example"}, 1, 2 * SECOND);
     ck_assert_int_eq(other.count, 1);
     ck_assert(!cancelled.done);
@@ -191,7 +191,7 @@ END_TEST
 START_TEST(test_a_socket_folder_and_literal_addresses_are_not_looked_up)
 {
     char error[300], *list;
-    const char *names[PG_RESOLVER_NAMES_MAX];
+    const char *names[RESOLVER_NAMES_MAX];
     static const char *const dsns[] = {"host=/tmp", "host=10.0.0.1,::1,fe80::1%lo", "hostaddr=10.0.0.1",
                                        "host=name.example hostaddr=10.0.0.1"};
     for (size_t i = 0; i < sizeof dsns / sizeof dsns[0]; i++) {
@@ -214,7 +214,7 @@ END_TEST
 START_TEST(test_each_address_gets_its_host_and_port_and_the_list_turns)
 {
     char error[300];
-    struct pg_resolver_answer answer = {.count = 3, .addresses = {{0, "10.1.0.1"}, {0, "10.1.0.2"}, {1, "10.2.0.1"}}};
+    struct resolver_answer answer = {.count = 3, .addresses = {{0, "10.1.0.1"}, {0, "10.1.0.2"}, {1, "10.2.0.1"}}};
     struct pg_dsn dsn;
     ck_assert(pg_dsn_read(&dsn, "host=a.example,/run/x,b.example port=1,2,3", error, sizeof error));
     ck_assert(pg_dsn_set_addresses(&dsn, &answer, 0));
@@ -232,11 +232,11 @@ START_TEST(test_each_address_gets_its_host_and_port_and_the_list_turns)
 
     /* nothing was found: the names must not reach libpq */
     ck_assert(pg_dsn_read(&dsn, "host=a.example", error, sizeof error));
-    ck_assert(!pg_dsn_set_addresses(&dsn, &(struct pg_resolver_answer){.error = "no"}, 0));
+    ck_assert(!pg_dsn_set_addresses(&dsn, &(struct resolver_answer){.error = "no"}, 0));
     pg_dsn_free(&dsn);
     /* but a host that needs no lookup is left */
     ck_assert(pg_dsn_read(&dsn, "host=a.example,10.9.9.9", error, sizeof error));
-    ck_assert(pg_dsn_set_addresses(&dsn, &(struct pg_resolver_answer){.error = "no"}, 0));
+    ck_assert(pg_dsn_set_addresses(&dsn, &(struct resolver_answer){.error = "no"}, 0));
     ck_assert_str_eq(pg_dsn_get(&dsn, "hostaddr"), "10.9.9.9");
     pg_dsn_free(&dsn);
 }

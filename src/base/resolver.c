@@ -1,9 +1,9 @@
-/* resolver: host names to addresses in a thread of its own. Worker, scheduler.
+/* resolver: host names to addresses in a thread of its own. Any process with a loop.
  *
  * The thread is detached and shares with the loop only its own job, which the last of the two frees: a lookup that
  * hangs keeps a thread, a descriptor and some hundred bytes until the C library gives up, and stops neither the loop
  * nor the end of the process. Threads that outlived their lookup are counted, and past a few no more are started. */
-#include "pg/resolver.h"
+#include "base/resolver.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -24,33 +24,33 @@
 /* What NSS modules need, generously; the default of 8 MiB would count against address space limits. */
 #define THREAD_STACK_BYTES ((size_t)512 * 1024)
 
-struct pg_resolver {
+struct resolver {
     OBJECT_HEADER;
     atomic_int holders;   /* the loop and the thread; the last one frees */
     atomic_bool finished; /* set by the thread when `answer` is complete: from then on the loop may read it */
     int descriptor;       /* eventfd; closed by the last holder, so that a late thread never writes to another's */
     struct event *event;  /* the loop's */
-    pg_resolver_done *done;
+    resolver_done *done;
     void *context;
     int count;
-    char *names[PG_RESOLVER_NAMES_MAX];
-    struct pg_resolver_answer answer; /* the thread's until `finished` */
+    char *names[RESOLVER_NAMES_MAX];
+    struct resolver_answer answer; /* the thread's until `finished` */
     char error[192];
 };
 
 static atomic_int threads;
 
-static bool start_thread(struct pg_resolver *resolver);
+static bool start_thread(struct resolver *resolver);
 static void *run_thread(void *argument);
-static void look_up(struct pg_resolver *resolver, int name);
+static void look_up(struct resolver *resolver, int name);
 static void on_event(evutil_socket_t descriptor, short what, void *argument);
-static void release(struct pg_resolver *resolver);
+static void release(struct resolver *resolver);
 
-struct pg_resolver *pg_resolver_start(struct event_base *base, const char *const names[], int count, int64_t timeout,
-                                      pg_resolver_done *done, void *context)
+struct resolver *resolver_start(struct event_base *base, const char *const names[], int count, int64_t timeout,
+                                resolver_done *done, void *context)
 {
-    INVARIANT(count >= 1 && count <= PG_RESOLVER_NAMES_MAX);
-    struct pg_resolver *resolver = calloc(1, sizeof *resolver);
+    INVARIANT(count >= 1 && count <= RESOLVER_NAMES_MAX);
+    struct resolver *resolver = calloc(1, sizeof *resolver);
     INVARIANT(resolver != NULL);
     resolver->magic = RESOLVER_MAGIC;
     resolver->done = done;
@@ -75,7 +75,7 @@ struct pg_resolver *pg_resolver_start(struct event_base *base, const char *const
     return resolver;
 }
 
-void pg_resolver_cancel(struct pg_resolver *resolver)
+void resolver_cancel(struct resolver *resolver)
 {
     OBJECT_CHECK(resolver, RESOLVER_MAGIC);
     event_free(resolver->event);
@@ -84,7 +84,7 @@ void pg_resolver_cancel(struct pg_resolver *resolver)
 }
 
 /* Signals belong to the thread of the loop: the new one is born with all of them blocked. */
-static bool start_thread(struct pg_resolver *resolver)
+static bool start_thread(struct resolver *resolver)
 {
     if (atomic_fetch_add(&threads, 1) >= THREADS_MAX) {
         atomic_fetch_sub(&threads, 1);
@@ -112,7 +112,7 @@ static bool start_thread(struct pg_resolver *resolver)
 
 static void *run_thread(void *argument)
 {
-    struct pg_resolver *resolver = argument;
+    struct resolver *resolver = argument;
     OBJECT_CHECK(resolver, RESOLVER_MAGIC);
     for (int i = 0; i < resolver->count; i++)
         look_up(resolver, i);
@@ -127,7 +127,7 @@ static void *run_thread(void *argument)
     return NULL;
 }
 
-static void look_up(struct pg_resolver *resolver, int name)
+static void look_up(struct resolver *resolver, int name)
 {
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
@@ -138,10 +138,9 @@ static void look_up(struct pg_resolver *resolver, int name)
                      failure == EAI_SYSTEM ? strerror(errno) : gai_strerror(failure));
         return;
     }
-    struct pg_resolver_answer *answer = &resolver->answer;
-    for (struct addrinfo *each = found; each != NULL && answer->count < PG_RESOLVER_ADDRESSES_MAX;
-         each = each->ai_next) {
-        struct pg_address *address = &answer->addresses[answer->count];
+    struct resolver_answer *answer = &resolver->answer;
+    for (struct addrinfo *each = found; each != NULL && answer->count < RESOLVER_ADDRESSES_MAX; each = each->ai_next) {
+        struct resolver_address *address = &answer->addresses[answer->count];
         if (getnameinfo(each->ai_addr, each->ai_addrlen, address->text, sizeof address->text, NULL, 0,
                         NI_NUMERICHOST) == 0) {
             address->name = name;
@@ -155,16 +154,16 @@ static void on_event(evutil_socket_t descriptor, short what, void *argument)
 {
     (void)descriptor;
     (void)what;
-    struct pg_resolver *resolver = argument;
+    struct resolver *resolver = argument;
     OBJECT_CHECK(resolver, RESOLVER_MAGIC);
-    struct pg_resolver_answer late = {.error = "the lookup of the host name took too long"};
+    struct resolver_answer late = {.error = "the lookup of the host name took too long"};
     event_free(resolver->event);
     resolver->event = NULL;
     resolver->done(resolver->context, atomic_load(&resolver->finished) ? &resolver->answer : &late);
     release(resolver);
 }
 
-static void release(struct pg_resolver *resolver)
+static void release(struct resolver *resolver)
 {
     if (atomic_fetch_sub(&resolver->holders, 1) > 1)
         return;
