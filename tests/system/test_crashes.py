@@ -74,7 +74,7 @@ def test_kill_9_of_the_master_ends_all_children_within_a_second_and_it_starts_ag
     with Traffic(turnout.port, CLIENTS, everyday(turnout, events(turnout))) as traffic:
         traffic.wait_for_answers(1000)
         family = children(turnout.pid)
-        assert len(family) == 4
+        assert len(family) == 5
         turnout.process.kill()
         turnout.process.wait(10)
         # At once: the new one does not wait for the children of the old one.

@@ -13,7 +13,7 @@ from sql_harness import OWNER, wait_until
 from traffic import add_event
 
 ROTATIONS = 50 if os.environ.get("TURNOUT_FULL") else 15
-LINE = re.compile(r"time=\S+Z level=(debug|info|warning|error) process=(master|worker slot=\d+|scheduler) pid=\d+ message=.*")
+LINE = re.compile(r"time=\S+Z level=(debug|info|warning|error) process=(master|worker slot=\d+|refresher|scheduler) pid=\d+ message=.*")
 
 
 def text(path):
