@@ -263,6 +263,11 @@ def test_plans_made_while_the_tables_were_empty_are_right_when_they_are_not(post
         for _ in range(2):
             rules.register_keyed(event, (people[0], "key"), (people[1], None))
         rules.seen(str(new_id()), f"{new_id()}@example.com")
+        for call in ("changes_since('3', '{}', 100)", "changes_since('900', '{800,801}', 100)", "cache_warm(100)",
+                     "cache_events_list('social', null, 5, null, null)"):
+            rules.connection.execute(f"select * from turnout.{call}")
+        for call in ("cache_event(%s)", "cache_stats(%s)", "event_stats(null, 'admin', %s)", "event_manage(null, 'admin', %s)"):
+            rules.connection.execute(f"select * from turnout.{call}", (event,))
 
     everything(event, people)
     watched.assert_by_index(20)
