@@ -185,6 +185,13 @@ bool configuration_check(const struct configuration *values, char *error, size_t
                  origin_of(whole, "cache_size"), CACHE_LEAST >> 20, values->cache_size);
         return false;
     }
+    if (values->changes_poll > values->coherent_time / 2) {
+        snprintf(error, error_size,
+                 "%s: changes_poll: expected at most half of coherent_time, which is %" PRId64
+                 " microseconds, not %" PRId64,
+                 origin_of(whole, "changes_poll"), values->coherent_time, values->changes_poll);
+        return false;
+    }
     if (values->request_line_size > values->header_size) {
         snprintf(error, error_size,
                  "%s: request_line_size: expected at most header_size, which is %" PRId64 ", not %" PRId64,

@@ -30,6 +30,8 @@ struct configuration {
     int64_t ping_timeout;
     int64_t shutdown_timeout;
     int64_t cache_size; /* bytes of the hot cache; 0: off */
+    int64_t coherent_time;
+    int64_t changes_poll;
     /* HTTP */
     int64_t max_connections; /* per worker */
     int64_t request_line_size;

@@ -40,6 +40,10 @@ static const struct option table[] = {
      "how long open connections may finish after SIGTERM"},
     {"cache_size", OPTION_SIZE, PLACE(cache_size), "64m", 0, INT64_C(1) << 40, false,
      "memory of the hot cache, from which public reads are served; at least 4m; 0: no cache, every read asks PostgreSQL"},
+    {"coherent_time", OPTION_DURATION, PLACE(coherent_time), "10s", 100 * MS, 10 * MINUTE, true,
+     "how long the hot cache counts as up to date after changes were last read; past it, what it holds is stale"},
+    {"changes_poll", OPTION_DURATION, PLACE(changes_poll), "2s", 10 * MS, MINUTE, true,
+     "how often changes are read without having been announced; at most half of coherent_time"},
 
     {"max_connections", OPTION_COUNT, PLACE(max_connections), "10000", 1, 1000000, false, "client connections of one worker"},
     {"request_line_size", OPTION_SIZE, PLACE(request_line_size), "8k", 256, 1 << 20, true, "longest request line; past it 414"},

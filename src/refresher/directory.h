@@ -62,6 +62,8 @@ enum item_state {
     ITEM_RENDERING, /* its statement is under way, or its result waits to be looked at */
 };
 
+struct asking;
+
 /* Somebody who waits for a key. */
 struct waiter {
     STAILQ_ENTRY(waiter) link;
@@ -75,8 +77,9 @@ struct item {
     OBJECT_HEADER;
     LIST_ENTRY(item) link; /* in the directory */
     enum hot_pattern pattern;
-    struct page *page;          /* HOT_PATTERN_LIST, else NULL */
-    LIST_ENTRY(item) page_link; /* on the page's shelf */
+    struct page *page;            /* HOT_PATTERN_LIST, else NULL */
+    LIST_ENTRY(item) page_link;   /* on the page's shelf */
+    LIST_ENTRY(item) flight_link; /* render.c: pages in ITEM_ASKING or ITEM_RENDERING */
 
     enum item_state state;
     bool published;    /* there is an entry of the present generation */
@@ -87,8 +90,11 @@ struct item {
     int64_t sent_at;   /* of the last statement; 0: none yet */
     int64_t dirty_at;  /* when the oldest change was read that is not rendered; 0: none */
     int64_t expires_at;
+    int64_t published_at;
     struct hot_ticket ticket;
-    size_t log_position; /* changes.c: what was read after the statement was sent begins here */
+    uint64_t log_position; /* changes.c: what was read after the statement was sent begins here */
+    struct asking *asking; /* second.c, ITEM_ASKING */
+    uint64_t lease;        /* second.c: ours in Redis; 0: none */
     /* The oldest reads of the feed that are not rendered yet: by what is under way, and by nothing so far. 0: none. */
     uint64_t held_under_way;
     uint64_t held;
