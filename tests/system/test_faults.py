@@ -127,7 +127,7 @@ def test_no_error_of_accept_read_and_write_kills_leaks_or_loses_what_was_acknowl
     # libpq tells of a failed send only when reading fails, too; until then we wait twice as long as a statement may take.
     turnout = new_turnout(workers=2, ping_timeout="60s", db_statement_timeout="1s")
     family = pids(turnout)
-    assert len(family) == 4
+    assert len(family) == 5
     with psycopg.connect(postgres.dsn(turnout.database, OWNER), autocommit=True) as connection:
         people = People(turnout, connection)
         with Traffic(turnout.port, CLIENTS, people.run):

@@ -188,7 +188,7 @@ def test_registrations_through_outages_are_what_people_were_told(away, capsys):
             figures = prove(connection, journal, {event: 80})
         with capsys.disabled():
             print(f"\n  {figures['requests']} requests, {figures['actions']} actions, answers {journal.statuses()}")
-        assert len(pids(turnout)) == 4 and turnout.log_lines("child died") == []
+        assert len(pids(turnout)) == 5 and turnout.log_lines("child died") == []
 
 
 def test_started_while_postgresql_is_away_it_waits_and_says_so(away):
