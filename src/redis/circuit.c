@@ -8,7 +8,7 @@
 #define PROBE_MOST ((int64_t)5 * 1000 * 1000) /* µs */
 #define WINDOW_MASK ((UINT32_C(1) << CIRCUIT_WINDOW) - 1)
 
-static void change(struct circuit *circuit, enum circuit_state state, int64_t now);
+static void change(struct circuit *circuit, enum circuit_state state);
 static int64_t back_off(int probes);
 
 const char *circuit_state_name(enum circuit_state state)
@@ -19,10 +19,19 @@ const char *circuit_state_name(enum circuit_state state)
     return names[state];
 }
 
+void circuit_begin(struct circuit *circuit, int64_t now)
+{
+    *circuit = (struct circuit){.state = CIRCUIT_OPEN, .probe_at = now};
+}
+
 bool circuit_count(struct circuit *circuit, bool failed, int64_t now)
 {
     if (circuit->state != CIRCUIT_CLOSED) /* sent before it opened */
         return false;
+    if (!failed) {
+        circuit->proven = true;
+        circuit->probes = 0;
+    }
     circuit->failures = failed ? circuit->failures + 1 : 0;
     circuit->outcomes = (circuit->outcomes << 1 | (failed ? 1u : 0u)) & WINDOW_MASK;
     if (circuit->outcome_count < CIRCUIT_WINDOW)
@@ -30,47 +39,42 @@ bool circuit_count(struct circuit *circuit, bool failed, int64_t now)
     bool many = circuit->outcome_count == CIRCUIT_WINDOW && __builtin_popcount(circuit->outcomes) * 2 >= CIRCUIT_WINDOW;
     if (circuit->failures < CIRCUIT_FAILURES && !many)
         return false;
-    change(circuit, CIRCUIT_OPEN, now);
-    circuit->probe_at = now + back_off(0);
+    change(circuit, CIRCUIT_OPEN);
+    circuit->probe_at = now + back_off(circuit->probes);
     return true;
 }
 
-void circuit_open(struct circuit *circuit, int64_t now)
+void circuit_lost(struct circuit *circuit, int64_t now)
 {
-    change(circuit, CIRCUIT_OPEN, now);
-    circuit->probe_at = now;
+    INVARIANT(circuit->state == CIRCUIT_CLOSED);
+    change(circuit, CIRCUIT_OPEN);
+    circuit->probe_at = circuit->proven ? now : now + back_off(circuit->probes);
 }
 
-void circuit_probe(struct circuit *circuit, int64_t now)
+void circuit_probe(struct circuit *circuit)
 {
     INVARIANT(circuit->state == CIRCUIT_OPEN);
-    change(circuit, CIRCUIT_PROBING, now);
+    change(circuit, CIRCUIT_PROBING);
+    circuit->probes++;
 }
 
 void circuit_probed(struct circuit *circuit, bool well, int64_t now)
 {
     INVARIANT(circuit->state == CIRCUIT_PROBING);
-    if (well) {
-        change(circuit, CIRCUIT_CLOSED, now);
-        return;
-    }
-    int probes = circuit->probes + 1;
-    change(circuit, CIRCUIT_OPEN, now);
-    circuit->probes = probes;
-    circuit->probe_at = now + back_off(probes);
+    change(circuit, well ? CIRCUIT_CLOSED : CIRCUIT_OPEN);
+    if (!well)
+        circuit->probe_at = now + back_off(circuit->probes);
 }
 
-/* The only place that changes the state. What is remembered of calls and of probes in vain ends with a closed circuit.
- */
-static void change(struct circuit *circuit, enum circuit_state state, int64_t now)
+/* The only place that changes the state. */
+static void change(struct circuit *circuit, enum circuit_state state)
 {
     circuit->state = state;
-    circuit->changed_at = now;
     if (state == CIRCUIT_CLOSED) {
         circuit->failures = 0;
         circuit->outcomes = 0;
         circuit->outcome_count = 0;
-        circuit->probes = 0;
+        circuit->proven = false;
     }
 }
 
