@@ -120,6 +120,7 @@ void pg_feed_statistics(const struct pg_feed *feed, struct pg_statistics *statis
 /* Not from within its events. */
 void pg_feed_destroy(struct pg_feed *feed);
 
+/* One of its changes, from 0; texts are those of the read. */
 void pg_feed_change(const struct pg_feed_read *read, size_t index, struct pg_change *change);
 
 #endif

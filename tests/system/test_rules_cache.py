@@ -240,6 +240,10 @@ def test_the_epoch_is_on_disk_when_it_is_handed_out_whatever_the_settings(databa
 # The feed
 
 
+CHANGES = ("select kind, key, before_category, before_status, before_start, after_category, after_status, after_start, epoch, xmax,"
+           " in_progress, complete from turnout.changes_since(%s::xid8, %s::xid8[], %s)")
+
+
 class Feed:
     """Reads as the refresher does."""
 
@@ -248,8 +252,7 @@ class Feed:
         self.read()
 
     def read(self, limit=1000):
-        rows = self.connection.execute("select * from turnout.changes_since(%s::xid8, %s::xid8[], %s)",
-                                       (self.xmax, self.in_progress, limit)).fetchall()
+        rows = self.connection.execute(CHANGES, (self.xmax, self.in_progress, limit)).fetchall()
         assert rows[0][0] == "snapshot"
         _, self.xmax, self.in_progress, self.complete = rows[0][8:]
         return rows[1:]
@@ -355,8 +358,8 @@ def median_read(feed, reads=100):
 
 def pages_of_a_read(feed):
     """How often a read from where the feed stands looks at a page, its functions included."""
-    plan = feed.connection.execute("explain (analyze, buffers, timing off, format json)"
-                                   " select * from turnout.changes_since(%s::xid8, %s::xid8[], 1000)", (feed.xmax, feed.in_progress)).fetchone()[0]
+    plan = feed.connection.execute("explain (analyze, buffers, timing off, format json) " + CHANGES,
+                                   (feed.xmax, feed.in_progress, 1000)).fetchone()[0]
     return plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"]
 
 

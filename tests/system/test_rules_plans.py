@@ -265,9 +265,9 @@ def test_plans_made_while_the_tables_were_empty_are_right_when_they_are_not(post
         rules.seen(str(new_id()), f"{new_id()}@example.com")
         for call in ("changes_since('3', '{}', 100)", "changes_since('900', '{800,801}', 100)", "cache_warm(100)",
                      "cache_events_list('social', null, 5, null, null)"):
-            rules.connection.execute(f"select * from turnout.{call}")
+            rules.connection.execute(f"select turnout.{call}")
         for call in ("cache_event(%s)", "cache_stats(%s)", "event_stats(null, 'admin', %s)", "event_manage(null, 'admin', %s)"):
-            rules.connection.execute(f"select * from turnout.{call}", (event,))
+            rules.connection.execute(f"select turnout.{call}", (event,))
 
     everything(event, people)
     watched.assert_by_index(20)
