@@ -11,6 +11,8 @@
 
 void buffer_free(struct buffer *buffer)
 {
+    if (buffer->memory == NULL) /* most are never filled; free() would have to find that out, too */
+        return;
     free(buffer->memory);
     *buffer = (struct buffer){0};
 }

@@ -10,7 +10,8 @@ int64_t clock_monotonic(void);
 /* Microseconds since 1970-01-01T00:00:00Z. */
 int64_t clock_realtime(void);
 
-/* "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110, 5.6.7), made once a second; the text is static. */
+/* "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110, 5.6.7), made once a second; the text is static, and always as long. */
+#define HTTP_DATE_SIZE sizeof "Sun, 06 Nov 1994 08:49:37 GMT"
 const char *clock_http_date(void);
 /* "2026-11-22T14:08:51.123456Z" of a realtime in microseconds, into `text` (at least 28 bytes). */
 void clock_rfc3339(int64_t realtime, char text[28]);

@@ -38,6 +38,12 @@ bool text_is_utf8(const char *bytes, size_t length)
 {
     const unsigned char *at = (const unsigned char *)bytes;
     while (length > 0) {
+        uint64_t word;
+        if (length >= sizeof word && (memcpy(&word, at, sizeof word), (word & UINT64_C(0x8080808080808080)) == 0)) {
+            at += sizeof word; /* eight of ASCII */
+            length -= sizeof word;
+            continue;
+        }
         size_t one = character_length(at, length);
         if (one == 0)
             return false;

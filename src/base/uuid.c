@@ -2,6 +2,7 @@
  * the millisecond and go up within it (RFC 9562, 6.2, method 3), 62 random bits. Any process. */
 #include "base/uuid.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <string.h>
@@ -12,10 +13,9 @@
 static const char digits[] = "0123456789abcdef";
 
 /* Random bytes fetched ahead, as a system call for each id would cost more than the id. A child must not hand out what
- * its parent had fetched: the fork empties the pool. 256 bytes are the most that getrandom(2) always gives whole,
- * whatever signals come. */
+ * its parent had fetched: the fork empties the pool. */
 static struct {
-    unsigned char bytes[256];
+    unsigned char bytes[4096];
     size_t left;
     bool guarded;
 } pool;
@@ -32,11 +32,28 @@ static void take_random(unsigned char *to, size_t length)
         pool.guarded = true;
     }
     if (pool.left < length) {
-        INVARIANT(getrandom(pool.bytes, sizeof pool.bytes, 0) == (ssize_t)sizeof pool.bytes);
-        pool.left = sizeof pool.bytes;
+        while (pool.left < sizeof pool.bytes) { /* past 256 bytes a signal may cut it short */
+            ssize_t got = getrandom(pool.bytes + pool.left, sizeof pool.bytes - pool.left, 0);
+            INVARIANT(got > 0 || errno == EINTR);
+            pool.left += got > 0 ? (size_t)got : 0;
+        }
     }
     pool.left -= length;
     memcpy(to, pool.bytes + pool.left, length);
+}
+
+/* Two digits at a time: a request without an id of its own gets one made. */
+static void write_hex(const unsigned char *bytes, size_t length, char *to)
+{
+    static char pairs[256][2];
+    if (pairs[0][0] == '\0') {
+        for (int i = 0; i < 256; i++) {
+            pairs[i][0] = digits[i >> 4];
+            pairs[i][1] = digits[i & 0x0f];
+        }
+    }
+    for (size_t i = 0; i < length; i++)
+        memcpy(to + 2 * i, pairs[bytes[i]], 2);
 }
 
 void uuid_v7(char text[UUID_TEXT_SIZE])
@@ -57,14 +74,13 @@ void uuid_v7(char text[UUID_TEXT_SIZE])
     bytes[7] = (unsigned char)moment;
     bytes[8] = (unsigned char)(0x80 | (bytes[8] & 0x3f));
 
-    char *to = text;
-    for (int i = 0; i < 16; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10)
-            *to++ = '-';
-        *to++ = digits[bytes[i] >> 4];
-        *to++ = digits[bytes[i] & 0x0f];
-    }
-    *to = '\0';
+    write_hex(bytes, 4, text);
+    write_hex(bytes + 4, 2, text + 9);
+    write_hex(bytes + 6, 2, text + 14);
+    write_hex(bytes + 8, 2, text + 19);
+    write_hex(bytes + 10, 6, text + 24);
+    text[8] = text[13] = text[18] = text[23] = '-';
+    text[UUID_TEXT_SIZE - 1] = '\0';
 }
 
 bool uuid_parse(const char *bytes, size_t length, char text[UUID_TEXT_SIZE])

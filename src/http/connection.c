@@ -55,8 +55,8 @@ static int64_t time_limit(const struct http_connection *connection)
     return NEVER;
 }
 
-/* Each state brings its deadline; the timer follows in settle(). */
-void connection_enter(struct http_connection *connection, enum connection_state state)
+/* Each state brings its deadline, counted from `since`; the timer follows in settle(). */
+static void enter_at(struct http_connection *connection, enum connection_state state, int64_t since)
 {
     log_debug("connection", log_int("descriptor", connection->descriptor),
               log_text("from", state_name(connection->state)), log_text("to", state_name(state)));
@@ -66,17 +66,18 @@ void connection_enter(struct http_connection *connection, enum connection_state 
     connection->deadline = NEVER;
     if (connection->time_limit == NEVER)
         return;
-    int64_t since = clock_monotonic();
-    if (state == CONNECTION_HEADERS)
-        connection->started_at = since;
-    if (state == CONNECTION_WRITING)
-        connection->writing_at = since;
     /* a first request has been due since the accept: that deadline stands */
     if (!connection->served && (state == CONNECTION_IDLE || state == CONNECTION_HEADERS))
         since = connection->accepted_at;
     if (state == CONNECTION_IDLE)
         connection->idle_at = since;
     connection->deadline = since + connection->time_limit;
+}
+
+void connection_enter(struct http_connection *connection, enum connection_state state)
+{
+    bool timed = state != CONNECTION_HANDLING && state != CONNECTION_CLOSED;
+    enter_at(connection, state, timed ? clock_monotonic() : 0);
 }
 
 /* An earlier timer is left as it is and finds out when it fires, so that a busy connection never touches the heap. */
@@ -110,7 +111,7 @@ static void linger(struct http_connection *connection)
 }
 
 /* The kernel has the whole answer. */
-static void answered(struct http_connection *connection)
+static void answered(struct http_connection *connection, int64_t now)
 {
     exchange_finish(connection->exchange, NULL);
     connection->exchange = NULL;
@@ -124,7 +125,7 @@ static void answered(struct http_connection *connection)
             connection_close(connection);
         return;
     }
-    connection_enter(connection, CONNECTION_IDLE);
+    enter_at(connection, CONNECTION_IDLE, now);
     /* what waits is worked off from the loop, not from the stack of whoever answered */
     connection->resume = !connection->processing && buffer_length(&connection->input) > 0;
 }
@@ -162,7 +163,44 @@ void connection_close(struct http_connection *connection)
 
 /* ---- writing ---- */
 
-/* Gives the answer to the kernel, as far as it takes it. */
+static void drop_sent(struct http_connection *connection, size_t sent)
+{
+    int whole = 0;
+    while (whole < connection->output_count && sent >= connection->output[whole].iov_len)
+        sent -= connection->output[whole++].iov_len;
+    connection->output_count -= whole;
+    memmove(connection->output, connection->output + whole,
+            (size_t)connection->output_count * sizeof connection->output[0]);
+    if (connection->output_count > 0) {
+        connection->output[0].iov_base = (char *)connection->output[0].iov_base + sent;
+        connection->output[0].iov_len -= sent;
+    }
+}
+
+/* writev, but without SIGPIPE. The rest waits for the kernel and stays where it lies. true: nothing is left. */
+static bool write_output(struct http_connection *connection)
+{
+    while (connection->output_count > 0) {
+        struct msghdr message = {.msg_iov = connection->output, .msg_iovlen = (size_t)connection->output_count};
+        ssize_t sent = sendmsg(connection->descriptor, &message, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            event_add(&connection->write_event, NULL);
+            return false;
+        }
+        if (sent < 0) {
+            server_connection_failed(connection->server, "send");
+            connection_close(connection);
+            return false;
+        }
+        drop_sent(connection, (size_t)sent);
+    }
+    return true;
+}
+
+/* Gives the answer to the kernel. An answer that it takes whole, as nearly all are, is never in the state of being
+ * written: no deadline, no queue, and no second look at the clock. */
 static void begin_writing(struct http_connection *connection, const char *head, size_t head_length, const char *body,
                           size_t body_length)
 {
@@ -172,9 +210,12 @@ static void begin_writing(struct http_connection *connection, const char *head, 
         output[connection->output_count++] =
             (struct iovec){.iov_base = (void *)(uintptr_t)body, .iov_len = body_length};
     connection->exchange->bytes = head_length + body_length;
-    connection_enter(connection, CONNECTION_WRITING);
-    exchange_observe(connection->exchange, connection->writing_at);
-    connection_flush(connection);
+    int64_t now = clock_monotonic();
+    exchange_observe(connection->exchange, now);
+    if (write_output(connection))
+        answered(connection, now);
+    else if (connection->state != CONNECTION_CLOSED)
+        enter_at(connection, CONNECTION_WRITING, now);
 }
 
 void connection_send(struct http_connection *connection, const char *head, size_t head_length, const char *body,
@@ -198,41 +239,10 @@ void connection_send_borrowed(struct http_connection *connection, const char *he
         settle(connection);
 }
 
-static void drop_sent(struct http_connection *connection, size_t sent)
-{
-    int whole = 0;
-    while (whole < connection->output_count && sent >= connection->output[whole].iov_len)
-        sent -= connection->output[whole++].iov_len;
-    connection->output_count -= whole;
-    memmove(connection->output, connection->output + whole,
-            (size_t)connection->output_count * sizeof connection->output[0]);
-    if (connection->output_count > 0) {
-        connection->output[0].iov_base = (char *)connection->output[0].iov_base + sent;
-        connection->output[0].iov_len -= sent;
-    }
-}
-
-/* writev, but without SIGPIPE. The rest waits for the kernel and stays where it lies. */
 void connection_flush(struct http_connection *connection)
 {
-    while (connection->output_count > 0) {
-        struct msghdr message = {.msg_iov = connection->output, .msg_iovlen = (size_t)connection->output_count};
-        ssize_t sent = sendmsg(connection->descriptor, &message, MSG_NOSIGNAL);
-        if (sent < 0 && errno == EINTR)
-            continue;
-        if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-            event_add(&connection->write_event, NULL);
-            return;
-        }
-        if (sent < 0) {
-            server_connection_failed(connection->server, "send");
-            connection_close(connection);
-            return;
-        }
-        drop_sent(connection, (size_t)sent);
-    }
-    if (connection->state == CONNECTION_WRITING)
-        answered(connection);
+    if (write_output(connection) && connection->state == CONNECTION_WRITING)
+        answered(connection, clock_monotonic());
 }
 
 static void on_writable(evutil_socket_t descriptor, short what, void *argument)

@@ -18,8 +18,9 @@
 #include "http/server_internal.h"
 
 enum connection_state {
-    CONNECTION_CLOSED, /* no descriptor, no events; on the dying or the spare list */
-    CONNECTION_IDLE,   /* no byte of a request has come; deadline: idle_timeout, for the first request header_timeout */
+    CONNECTION_CLOSED,    /* no descriptor, no events; on the dying or the spare list */
+    CONNECTION_IDLE,      /* no byte of a request has come, or a whole header block that is being judged at this moment;
+                             deadline: idle_timeout, for the first request header_timeout */
     CONNECTION_HEADERS,   /* a request has begun, its header block is not complete; no exchange yet; deadline:
                              header_timeout */
     CONNECTION_BODY,      /* the exchange exists, its body is not complete; deadline: body_timeout */
@@ -52,13 +53,14 @@ struct http_connection {
     int64_t accepted_at;
     int64_t idle_at;     /* since when, where it is */
     int64_t started_at;  /* first byte of the request */
-    int64_t writing_at;  /* the answer was ready */
     int64_t deadline;    /* clock_monotonic */
     int64_t time_limit;  /* the time-out of the configuration that the deadline comes from */
     int64_t timer_until; /* when the timer will fire; NEVER: it is not added. Later than `deadline` only within a
                             callback */
     size_t linger_left;  /* bytes that are still dropped before it ends anyway */
     struct guard_scan scan;
+    struct repeat *repeat; /* the block that it sent last, where that one is kept; it may hold another by now */
+    uint64_t last_block;   /* hash of the block that it sent last and that was read */
     struct buffer input;
     struct http_exchange *exchange;
     struct iovec output[3]; /* what the kernel has not taken: interim answer, header block, body */

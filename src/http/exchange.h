@@ -14,6 +14,7 @@
 #include "http/router.h"
 
 struct http_server;
+struct repeat;
 
 struct http_exchange {
     struct http_request request; /* OBJECT_HEADER is in it */
@@ -26,8 +27,9 @@ struct http_exchange {
     /* parsing */
     llhttp_t parser;
     struct buffer body;
-    size_t raw_left; /* bytes of the body as sent, chunk lines counted, that may still come */
-    char last_byte;  /* of those that have come */
+    struct repeat *repeat; /* where the request points in there; NULL: everything lies in the arena */
+    size_t raw_left;       /* bytes of the body as sent, chunk lines counted, that may still come */
+    char last_byte;        /* of those that have come */
     bool headers_done;
     bool message_done;
     enum guard_verdict refusal; /* found by a callback of the parser; GUARD_OK: none */
@@ -42,10 +44,11 @@ struct http_exchange {
 
 /* An exchange without a connection and without an id yet; `started_at` is when its first byte came. */
 struct http_exchange *exchange_create(struct http_server *server, const char *client_address, int64_t started_at);
-/* Copies the block and hangs method, target, headers and ids into the request, as far as the facts go. Without a block
- * (length 0) it gets an id only. */
+/* Copies the block and hangs method, target, headers and the client's ids into the request, as far as the facts go. */
 void exchange_fill(struct http_exchange *exchange, const char *block, size_t length,
                    const struct guard_header *headers);
+/* Makes an id where the client gave none. */
+void exchange_give_id(struct http_exchange *exchange);
 /* Decodes the query string. false: a bad escape, or too many parameters. */
 bool exchange_read_query(struct http_exchange *exchange) MUST_CHECK;
 /* Tells the observer of the answer, or that there is none. `now` is the clock. */

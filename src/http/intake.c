@@ -9,9 +9,11 @@
 #include <string.h>
 
 #include "base/child.h"
+#include "base/clock.h"
 #include "http/forwarded.h"
 #include "http/parser.h"
 #include "http/problem.h"
+#include "http/repeat.h"
 
 static const char continue_line[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -19,6 +21,7 @@ static bool begin_request(struct http_connection *connection);
 static bool read_headers(struct http_connection *connection);
 static bool read_body(struct http_connection *connection);
 static void begin_exchange(struct http_connection *connection);
+static void take_repeat(struct http_connection *connection, struct repeat *repeat);
 
 void intake_process(struct http_connection *connection)
 {
@@ -53,7 +56,7 @@ void intake_refuse(struct http_connection *connection, enum guard_verdict verdic
         observer->refused(observer->context, verdict);
     if (connection->exchange == NULL) {
         begin_exchange(connection);
-        exchange_fill(connection->exchange, "", 0, NULL);
+        exchange_give_id(connection->exchange);
     }
     connection_enter(connection, CONNECTION_HANDLING);
     int status = guard_status(verdict);
@@ -78,7 +81,11 @@ static bool begin_request(struct http_connection *connection)
     if (buffer_length(input) == 0)
         return false;
     connection->scan = (struct guard_scan){0};
-    connection_enter(connection, CONNECTION_HEADERS);
+    connection->started_at = clock_monotonic();
+    struct repeat *repeat = repeat_find(connection, buffer_bytes(input), buffer_length(input));
+    if (repeat == NULL)
+        return read_headers(connection);
+    take_repeat(connection, repeat);
     return true;
 }
 
@@ -102,7 +109,7 @@ static void dispatch(struct http_connection *connection)
     struct problem_details details = {0};
     switch (exchange->routing) {
     case ROUTER_FOUND:
-        if (!exchange_read_query(exchange)) {
+        if (exchange->repeat == NULL && !exchange_read_query(exchange)) {
             details.detail = "Percent-encode the query as UTF-8, and send at most 64 parameters.";
             problem_respond(request, PROBLEM_BAD_REQUEST, &details);
             return;
@@ -159,10 +166,24 @@ static enum guard_verdict judge_headers(struct http_connection *connection, cons
     struct http_exchange *exchange = connection->exchange;
     enum guard_verdict verdict = guard_check(block, length, server->headers, &exchange->facts);
     exchange_fill(exchange, block, length, server->headers);
+    exchange_give_id(exchange);
     forwarded_read(exchange, &connection->peer);
     if (verdict == GUARD_OK)
         verdict = parser_read_headers(exchange, block, length);
     return verdict;
+}
+
+/* The block is one that this connection has sent before: what it says is known. */
+static void take_repeat(struct http_connection *connection, struct repeat *repeat)
+{
+    begin_exchange(connection);
+    struct http_exchange *exchange = connection->exchange;
+    repeat_use(repeat, exchange);
+    exchange_give_id(exchange);
+    forwarded_read(exchange, &connection->peer);
+    buffer_consume(&connection->input, repeat->length);
+    connection->close = !exchange->facts.keep_alive;
+    dispatch(connection);
 }
 
 static bool read_headers(struct http_connection *connection)
@@ -171,14 +192,18 @@ static bool read_headers(struct http_connection *connection)
     struct buffer *input = &connection->input;
     enum guard_verdict verdict =
         guard_scan(&connection->scan, buffer_bytes(input), buffer_length(input), &server->limits);
-    if (verdict == GUARD_MORE)
+    if (verdict == GUARD_MORE) {
+        if (connection->state == CONNECTION_IDLE)
+            connection_enter(connection, CONNECTION_HEADERS);
         return false;
+    }
     if (verdict == GUARD_OK)
         verdict = judge_headers(connection, buffer_bytes(input), connection->scan.position);
     if (verdict != GUARD_OK) {
         intake_refuse(connection, verdict);
         return true;
     }
+    repeat_note(connection, buffer_bytes(input), connection->scan.position, server->headers);
     buffer_consume(input, connection->scan.position);
 
     struct http_exchange *exchange = connection->exchange;

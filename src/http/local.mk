@@ -2,7 +2,7 @@ noinst_LIBRARIES += libhttp.a
 libhttp_a_SOURCES = src/http/body.c src/http/body.h src/http/connection.c src/http/connection.h src/http/exchange.h \
   src/http/forwarded.c src/http/forwarded.h src/http/guard.c src/http/guard.h \
   src/http/intake.c src/http/intake.h src/http/parser.c src/http/parser.h \
-  src/http/problem.c src/http/problem.h src/http/query.c src/http/query.h src/http/relief.c src/http/relief.h \
+  src/http/problem.c src/http/problem.h src/http/query.c src/http/query.h src/http/relief.c src/http/relief.h src/http/repeat.c src/http/repeat.h \
   src/http/request.c src/http/request.h src/http/response.c src/http/router.c src/http/router.h src/http/server.c src/http/server.h \
   src/http/server_internal.h
 EXTRA_DIST += src/http/README.md docs/problems.md
@@ -28,7 +28,7 @@ HTTP_LIBS = libhttp.a $(LLHTTP_ARCHIVE) $(LLHTTP_LIBS) $(JANSSON_LIBS)
 if HAVE_CHECK
 HTTP_RIG = tests/unit/http_rig.c tests/unit/http_rig.h
 HTTP_TESTS = tests/unit/test_body tests/unit/test_connection tests/unit/test_guard tests/unit/test_http_faults \
-  tests/unit/test_intake tests/unit/test_problem tests/unit/test_relief tests/unit/test_router tests/unit/test_server \
+  tests/unit/test_intake tests/unit/test_problem tests/unit/test_relief tests/unit/test_repeat tests/unit/test_router tests/unit/test_server \
   tests/unit/test_shared_answer
 check_PROGRAMS += $(HTTP_TESTS)
 TESTS += $(HTTP_TESTS)
@@ -57,6 +57,9 @@ tests_unit_test_router_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
 tests_unit_test_relief_SOURCES = tests/unit/test_relief.c $(HTTP_RIG)
 tests_unit_test_relief_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_relief_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
+tests_unit_test_repeat_SOURCES = tests/unit/test_repeat.c $(HTTP_RIG)
+tests_unit_test_repeat_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_repeat_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
 tests_unit_test_server_SOURCES = tests/unit/test_server.c $(HTTP_RIG)
 tests_unit_test_server_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_server_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(UNIT_LIBS)

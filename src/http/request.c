@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "base/uuid.h"
 #include "http/exchange.h"
+#include "http/repeat.h"
 #include "http/server_internal.h"
 
 #define QUERY_PARAMETERS_MAX 64
@@ -71,12 +72,17 @@ static bool is_traceparent(const char *text, size_t length)
            (memcmp(text + 53, "00", 2) == 0 || is_hex_id(text + 53, 2));
 }
 
+static bool is_named(const struct http_pair *pair, const char *name)
+{
+    return pair->name[0] == name[0] && strcmp(pair->name, name) == 0;
+}
+
 /* The value of a header that is there exactly once: of two nobody can tell which one the proxy set. */
 static const struct http_pair *only_header(const struct http_request *request, const char *name)
 {
     const struct http_pair *found = NULL;
     for (size_t i = 0; i < request->header_count; i++) {
-        if (strcmp(request->headers[i].name, name) != 0)
+        if (!is_named(&request->headers[i], name))
             continue;
         if (found != NULL)
             return NULL;
@@ -85,16 +91,21 @@ static const struct http_pair *only_header(const struct http_request *request, c
     return found;
 }
 
-static void set_ids(struct http_request *request)
+void exchange_give_id(struct http_exchange *exchange)
+{
+    struct http_request *request = &exchange->request;
+    if (request->request_id != NULL)
+        return;
+    char *made = arena_alloc(request->arena, UUID_TEXT_SIZE);
+    uuid_v7(made);
+    request->request_id = made;
+}
+
+static void read_ids(struct http_request *request)
 {
     const struct http_pair *id = only_header(request, "x-request-id");
-    if (id != NULL && is_request_id(id->value, id->value_length)) {
+    if (id != NULL && is_request_id(id->value, id->value_length))
         request->request_id = id->value;
-    } else {
-        char made[UUID_TEXT_SIZE];
-        uuid_v7(made);
-        request->request_id = arena_memdup(request->arena, made, UUID_TEXT_SIZE - 1);
-    }
     const struct http_pair *parent = only_header(request, "traceparent");
     if (parent != NULL && is_traceparent(parent->value, parent->value_length))
         request->traceparent = parent->value;
@@ -128,14 +139,14 @@ void exchange_fill(struct http_exchange *exchange, const char *block, size_t len
         value[headers[i].value.length] = '\0';
         request->headers[i] = (struct http_pair){name, value, headers[i].value.length};
     }
-    set_ids(request);
+    read_ids(request);
 }
 
 const char *http_request_header(const struct http_request *request, const char *name)
 {
     const char *value = NULL;
     for (size_t i = 0; i < request->header_count; i++) {
-        if (strcmp(request->headers[i].name, name) != 0)
+        if (!is_named(&request->headers[i], name))
             continue;
         value = value == NULL ? request->headers[i].value
                               : arena_printf(request->arena, "%s, %s", value, request->headers[i].value);
@@ -207,6 +218,8 @@ void exchange_finish(struct http_exchange *exchange, const char *note)
         write_access_log(exchange, note);
     if (exchange->release != NULL)
         exchange->release(exchange->owner);
+    if (exchange->repeat != NULL)
+        repeat_release(exchange->repeat);
     buffer_free(&exchange->body);
     LIST_REMOVE(exchange, entry);
     OBJECT_BURY(&exchange->request);

@@ -7,6 +7,9 @@
 #include "http/exchange.h"
 #include "http/request.h"
 
+/* A body up to this size is copied behind its header block: one piece costs the kernel less than two. Bytes; from there
+ * on the difference is lost in the rest. */
+#define COPIED_MOST 2048
 /* More than the fixed lines need: status line, Server, Date, Content-Length, Connection. */
 #define FIXED_LINES_SIZE 320
 
@@ -39,16 +42,8 @@ static const struct reason {
     {501, "Not Implemented"},
     {503, "Service Unavailable"},
     {505, "HTTP Version Not Supported"},
+    {0, ""}, /* RFC 9112, 4: the phrase may be empty */
 };
-
-static const char *reason_of(int status)
-{
-    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
-        if (reasons[i].status == status)
-            return reasons[i].text;
-    }
-    return ""; /* RFC 9112, 4: the phrase may be empty */
-}
 
 static char *put(char *to, const char *text, size_t length)
 {
@@ -84,19 +79,45 @@ struct head {
     char *to;
 };
 
+/* The lines that all answers of one status share for a second. */
+struct opening {
+    int status;
+    char date[HTTP_DATE_SIZE];
+    char text[FIXED_LINES_SIZE];
+    size_t length;
+};
+
+static const struct opening *opening_of(int status)
+{
+    static struct opening openings[sizeof reasons / sizeof reasons[0]];
+    size_t i = 0;
+    while (reasons[i].status != status && reasons[i].status != 0)
+        i++;
+    struct opening *opening = &openings[i];
+    const char *date = clock_http_date();
+    if (opening->status == status && memcmp(opening->date, date, HTTP_DATE_SIZE) == 0)
+        return opening;
+    opening->status = status;
+    memcpy(opening->date, date, HTTP_DATE_SIZE);
+    char *to = put_text(opening->text, "HTTP/1.1 ");
+    to = put_number(to, (uint64_t)status);
+    *to++ = ' ';
+    to = put_text(to, reasons[i].text);
+    to = put_text(to, "\r\nServer: turnout\r\nDate: ");
+    to = put_text(to, date);
+    to = put_text(to, "\r\nX-Content-Type-Options: nosniff\r\nX-Request-Id: ");
+    opening->length = (size_t)(to - opening->text);
+    return opening;
+}
+
 /* What every answer begins with, up to the Connection line; the last line has no CRLF yet. `room` for what follows. */
 static struct head begin_head(const struct http_exchange *exchange, size_t room)
 {
     const struct http_request *request = &exchange->request;
     size_t id = strlen(request->request_id);
+    const struct opening *opening = opening_of(exchange->status);
     char *start = arena_alloc(request->arena, FIXED_LINES_SIZE + id + room);
-    char *to = put_text(start, "HTTP/1.1 ");
-    to = put_number(to, (uint64_t)exchange->status);
-    *to++ = ' ';
-    to = put_text(to, reason_of(exchange->status));
-    to = put_text(to, "\r\nServer: turnout\r\nDate: ");
-    to = put_text(to, clock_http_date());
-    to = put_text(to, "\r\nX-Content-Type-Options: nosniff\r\nX-Request-Id: ");
+    char *to = put(start, opening->text, opening->length);
     to = put(to, request->request_id, id);
     if (request->connection->close)
         to = put_text(to, "\r\nConnection: close");
@@ -127,9 +148,10 @@ static struct head make_head(const struct http_exchange *exchange, const struct 
     return head;
 }
 
-static struct head make_shared_head(const struct http_exchange *exchange, const struct http_shared *shared)
+/* `room` for a body behind it. */
+static struct head make_shared_head(const struct http_exchange *exchange, const struct http_shared *shared, size_t room)
 {
-    struct head head = begin_head(exchange, shared->lines_length + shared->more_length);
+    struct head head = begin_head(exchange, shared->lines_length + shared->more_length + room);
     char *to = put_text(head.to, "\r\n");
     if (shared->lines_length > 0)
         to = put(to, shared->lines, shared->lines_length);
@@ -185,7 +207,14 @@ void http_respond_shared(struct http_request *request, const struct http_shared 
     struct http_exchange *exchange = exchange_of(request);
     if (!begin_answer(exchange, shared->status))
         return;
-    struct head head = make_shared_head(exchange, shared);
-    connection_send_borrowed(request->connection, head.start, (size_t)(head.to - head.start), shared->body,
-                             has_body(exchange) ? shared->body_length : 0);
+    size_t length = has_body(exchange) ? shared->body_length : 0;
+    bool whole = length <= COPIED_MOST;
+    struct head head = make_shared_head(exchange, shared, whole ? length : 0);
+    if (whole && length > 0)
+        head.to = put(head.to, shared->body, length);
+    size_t head_length = (size_t)(head.to - head.start);
+    if (whole)
+        connection_send(request->connection, head.start, head_length, NULL, 0);
+    else
+        connection_send_borrowed(request->connection, head.start, head_length, shared->body, length);
 }

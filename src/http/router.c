@@ -158,24 +158,26 @@ static const struct node *match(const struct node *node, const struct segment *s
     return match(node->parameter, segments + 1, count - 1, parameters + 1);
 }
 
-/* Returns how many segments the path has, at most SEGMENTS_MAX + 1; -1 for a bad escape. */
+/* Returns how many segments the path has, at most SEGMENTS_MAX + 1; -1 for a bad escape. They lie in one copy of the
+ * path; where nothing in it is escaped, none is decoded. */
 static int split(struct arena *arena, const char *path, size_t length, struct segment *segments)
 {
-    const char *end = path + length;
+    char *at = arena_memdup(arena, path, length);
+    char *end = at + length;
+    bool plain = memchr(at, '%', length) == NULL && strlen(at) == length && text_is_utf8(at, length);
     int count = 0;
-    while (path < end) {
-        path++; /* the slash before the segment */
-        const char *slash = memchr(path, '/', (size_t)(end - path));
-        const char *stop = slash == NULL ? end : slash;
-        size_t raw = (size_t)(stop - path);
+    while (at < end) {
+        at++; /* the slash before the segment */
+        char *slash = memchr(at, '/', (size_t)(end - at));
+        char *stop = slash == NULL ? end : slash;
         if (count == SEGMENTS_MAX)
             return SEGMENTS_MAX + 1;
-        char *text = arena_alloc(arena, raw + 1);
-        ssize_t decoded = text_percent_decode(path, raw, false, text);
-        if (decoded < 0)
+        ssize_t size = plain ? stop - at : text_percent_decode(at, (size_t)(stop - at), false, at);
+        if (size < 0)
             return -1;
-        segments[count++] = (struct segment){.text = text, .length = (size_t)decoded};
-        path = stop;
+        at[size] = '\0';
+        segments[count++] = (struct segment){.text = at, .length = (size_t)size};
+        at = stop;
     }
     return count;
 }

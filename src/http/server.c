@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "http/connection.h"
 #include "http/relief.h"
+#include "http/repeat.h"
 #include "http/server_internal.h"
 
 /* Per wake-up: the other workers get their share. */
@@ -75,6 +76,7 @@ static void take_limits(struct http_server *server)
     if (limits->line_size > limits->block_size - 4)
         limits->line_size = limits->block_size - 4;
     limits->header_count = (size_t)configuration->header_count;
+    repeat_forget(server);
     if (limits->header_count <= server->header_room)
         return;
     free(server->headers);
@@ -125,6 +127,7 @@ void http_server_destroy(struct http_server *server)
     struct http_exchange *exchange;
     while ((exchange = LIST_FIRST(&server->exchanges)) != NULL)
         exchange_finish(exchange, "server ended");
+    repeat_free(server);
     while (server->spare_arena_count > 0)
         arena_destroy(server->spare_arenas[--server->spare_arena_count]);
     for (size_t i = 0; i < server->options.listener_count; i++)
@@ -147,6 +150,7 @@ void http_server_statistics(const struct http_server *server, struct http_statis
     size_t memory = server->scratch.capacity + server->spare_connection_count * sizeof(struct http_connection);
     for (size_t i = 0; i < server->spare_arena_count; i++)
         memory += arena_size(server->spare_arenas[i]);
+    memory += repeat_memory(server);
     const struct http_connection *connection;
     LIST_FOREACH (connection, &server->open, entry)
         memory += connection_memory(connection);

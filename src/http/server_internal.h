@@ -28,6 +28,8 @@
 #endif
 #define SPARE_ARENAS_MAX 64
 #define SPARE_CONNECTIONS_MAX 64
+/* Header blocks that are kept (repeat.h): as many kinds of client as ask at a time, and a little. */
+#define REPEATS 64
 
 struct http_listener {
     OBJECT_HEADER; /* LISTENER_MAGIC */
@@ -63,6 +65,7 @@ struct http_server {
     struct guard_header *headers; /* of the block that is being looked at */
     size_t header_room;           /* never shrinks: a block that has been scanned by an earlier limit has to fit */
 
+    struct repeat *repeats[REPEATS]; /* by their hash; NULL: not used yet */
     struct arena *spare_arenas[SPARE_ARENAS_MAX];
     size_t spare_arena_count;
     LIST_HEAD(, http_connection) open;
