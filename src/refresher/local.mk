@@ -8,3 +8,13 @@ librefresher_a_SOURCES = src/refresher/bodies.c src/refresher/bodies.h src/refre
   src/refresher/schedule.h src/refresher/second.c src/refresher/second.h src/refresher/warm.c src/refresher/warm.h
 EXTRA_DIST += src/refresher/README.md
 REFRESHER_LIBS = librefresher.a $(ZLIB_LIBS) $(BROTLI_LIBS)
+
+if HAVE_CHECK
+REFRESHER_TEST_LIBS = $(REFRESHER_LIBS) libapi.a libidentity.a libpg.a libshm.a $(BASE_LIBS) $(LIBPQ_LIBS) \
+  $(LIBCRYPTO_LIBS) $(JANSSON_LIBS) $(XXHASH_LIBS) $(UNIT_LIBS)
+check_PROGRAMS += tests/unit/test_refresher_books
+TESTS += tests/unit/test_refresher_books
+tests_unit_test_refresher_books_SOURCES = tests/unit/test_refresher_books.c
+tests_unit_test_refresher_books_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_refresher_books_LDADD = $(REFRESHER_TEST_LIBS) -lbrotlidec
+endif
