@@ -177,6 +177,24 @@
     LABEL(UNPUBLISHED_OVERTAKEN, STATISTICS_TAG("reason", "overtaken")) \
     LABEL(UNPUBLISHED_LARGE, STATISTICS_TAG("reason", "too-large"))
 
+/* Calls to Redis and how they end, in the order of enum store_call and enum store_end. */
+#define STATISTICS_REDIS_CALL_LABELS(LABEL)                      \
+    LABEL(REDIS_CALL_GET, STATISTICS_TAG("call", "get"))         \
+    LABEL(REDIS_CALL_PUT, STATISTICS_TAG("call", "put"))         \
+    LABEL(REDIS_CALL_LEASE, STATISTICS_TAG("call", "lease"))     \
+    LABEL(REDIS_CALL_RELEASE, STATISTICS_TAG("call", "release")) \
+    LABEL(REDIS_CALL_DELETE, STATISTICS_TAG("call", "delete"))
+
+#define STATISTICS_REDIS_END_LABELS(LABEL)                            \
+    LABEL(REDIS_END_OK, STATISTICS_TAG("result", "ok"))               \
+    LABEL(REDIS_END_MISSING, STATISTICS_TAG("result", "missing"))     \
+    LABEL(REDIS_END_MALFORMED, STATISTICS_TAG("result", "malformed")) \
+    LABEL(REDIS_END_REFUSED, STATISTICS_TAG("result", "refused"))     \
+    LABEL(REDIS_END_LATE, STATISTICS_TAG("result", "late"))           \
+    LABEL(REDIS_END_FAILED, STATISTICS_TAG("result", "failed"))       \
+    LABEL(REDIS_END_BUSY, STATISTICS_TAG("result", "busy"))           \
+    LABEL(REDIS_END_CIRCUIT_OPEN, STATISTICS_TAG("result", "circuit-open"))
+
 #define STATISTICS_SEGMENT_LABELS(LABEL)                 \
     LABEL(SEGMENT_FREE, STATISTICS_TAG("state", "free")) \
     LABEL(SEGMENT_OPEN, STATISTICS_TAG("state", "open")) \
@@ -254,6 +272,8 @@
     DIMENSION(SOURCE)                        \
     DIMENSION(UNPUBLISHED)                   \
     DIMENSION(SEGMENT)                       \
+    DIMENSION(REDIS_CALL)                    \
+    DIMENSION(REDIS_END)                     \
     DIMENSION(VERSION)
 
 /* ---- metrics: FAMILY(symbol, kind, unit, name, first labels, second labels, help) ----
@@ -371,6 +391,12 @@
     FAMILY(CACHE_GENERATION, GAUGE, NUMBER, "cache_generation", NONE, NONE,                                            \
            "Grows each time that nothing cached before may be served any more.")                                       \
     FAMILY(CACHE_DISTRUSTED, COUNTER, NUMBER, "cache_distrusted_total", NONE, NONE,                                    \
-           "Times that the refresher crashed, so that its successor kept nothing of the hot cache.")
+           "Times that the refresher crashed, so that its successor kept nothing of the hot cache.")                   \
+    FAMILY(REDIS_CALLS, COUNTER, NUMBER, "redis_calls_total", REDIS_CALL, REDIS_END,                                   \
+           "Calls to Redis, by how they ended.")                                                                       \
+    FAMILY(REDIS_TIME, HISTOGRAM, MICROSECONDS, "redis_call_seconds", REDIS_CALL, NONE,                                \
+           "How long calls to Redis took that were sent.")                                                             \
+    FAMILY(REDIS_AVAILABLE, GAUGE, NUMBER, "redis_available", NONE, NONE,                                              \
+           "1: Redis is asked; 0: there is none, or it is left alone until it answers again.")
 
 #endif
