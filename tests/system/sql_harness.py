@@ -135,6 +135,20 @@ class PrivatePostgres:
         if self.made_folder:
             shutil.rmtree(self.folder, ignore_errors=True)
 
+    def start_standby(self):
+        """A cluster of its own that follows this one, started; whoever asked for it removes it."""
+        standby = PrivatePostgres()
+        for folder in (standby.folder, standby.socket):
+            folder.mkdir(exist_ok=True)
+            if os.geteuid() == 0:
+                shutil.chown(folder, standby.user)
+            folder.chmod(0o711)
+        standby._run(standby.programs / "pg_basebackup", "-h", self.socket, "-p", self.port, "-U", "postgres", "-D", standby.data,
+                     "-R", "-c", "fast", "--no-sync")
+        with open(standby.data / "postgresql.auto.conf", "a", encoding="utf-8") as conf:
+            conf.write(f"unix_socket_directories = '{standby.socket}'\n")
+        return standby.start()
+
     def log_text(self):
         return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
 

@@ -237,6 +237,32 @@ def test_the_epoch_is_on_disk_when_it_is_handed_out_whatever_the_settings(databa
             assert connection.execute("show synchronous_commit").fetchone()[0] == setting
 
 
+CACHE_CALLS = ["cache_event(gen_random_uuid())", "cache_events_list(null, null, 5, null, null)", "cache_user(gen_random_uuid(), null)",
+               "cache_stats(gen_random_uuid())", "changes_since(null, null, 5)", "changes_since('3', '{}', 5)", "cache_begin()"]
+
+
+def test_nothing_is_rendered_from_a_standby_until_it_is_the_primary_and_then_its_witness_is_another(postgres, database):
+    """Its snapshots are in no order with the primary's."""
+    if not postgres.made_folder:
+        pytest.skip("the cluster is not ours to copy")
+    with database.connect() as connection:
+        primary = connection.execute(BEGIN).fetchone()
+    standby = postgres.start_standby()
+    try:
+        with psycopg.connect(standby.dsn(database.name, "turnout_app"), autocommit=True) as connection:
+            for call in CACHE_CALLS:
+                with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+                    connection.execute(f"select turnout.{call}")
+            with psycopg.connect(standby.dsn(database.name), autocommit=True) as administrator:
+                assert administrator.execute("select pg_promote()").fetchone()[0]
+            for call in CACHE_CALLS:
+                assert connection.execute(f"select turnout.{call}").fetchone()
+            promoted = connection.execute(BEGIN).fetchone()
+    finally:
+        standby.remove()
+    assert promoted[0] > primary[1] and promoted[2] != primary[2] and promoted[3:] == primary[3:]
+
+
 # The feed
 
 
