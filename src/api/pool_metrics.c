@@ -1,4 +1,5 @@
-/* pool_metrics: from what happens in pools to statistics. Worker, scheduler; it counts in the process's own page. */
+/* pool_metrics: from what happens in pools to statistics. Worker, scheduler, refresher; it counts in the process's own
+ * page. */
 #include "api/pool_metrics.h"
 
 #include "shm/statistics.h"
@@ -46,15 +47,27 @@ const struct pg_observer *pool_metrics_observer(unsigned pool)
     return &observers[pool];
 }
 
+static void set_gauges(unsigned label, const struct pg_statistics *now)
+{
+    statistics_set(STATISTICS_DB_CONNECTIONS, label, LABEL_USE_USED, now->used);
+    statistics_set(STATISTICS_DB_CONNECTIONS, label, LABEL_USE_IDLE, now->idle);
+    statistics_set(STATISTICS_DB_CONNECTIONS, label, LABEL_USE_CONNECTING, now->open - now->idle - now->used);
+    statistics_set(STATISTICS_DB_MOST, label, LABEL_NONE_ONE, now->max);
+    statistics_set(STATISTICS_DB_IN_FLIGHT, label, LABEL_NONE_ONE, now->in_flight);
+    statistics_set(STATISTICS_DB_WAITING, label, LABEL_NONE_ONE, now->waiting);
+    statistics_set(STATISTICS_DB_UNREACHABLE, label, LABEL_NONE_ONE, now->reachable ? 0 : 1);
+}
+
 void pool_metrics_sample(unsigned label, const struct pg_pool *pool)
 {
     struct pg_statistics now;
     pg_pool_statistics(pool, &now);
-    statistics_set(STATISTICS_DB_CONNECTIONS, label, LABEL_USE_USED, now.used);
-    statistics_set(STATISTICS_DB_CONNECTIONS, label, LABEL_USE_IDLE, now.idle);
-    statistics_set(STATISTICS_DB_CONNECTIONS, label, LABEL_USE_CONNECTING, now.open - now.idle - now.used);
-    statistics_set(STATISTICS_DB_MOST, label, LABEL_NONE_ONE, now.max);
-    statistics_set(STATISTICS_DB_IN_FLIGHT, label, LABEL_NONE_ONE, now.in_flight);
-    statistics_set(STATISTICS_DB_WAITING, label, LABEL_NONE_ONE, now.waiting);
-    statistics_set(STATISTICS_DB_UNREACHABLE, label, LABEL_NONE_ONE, now.reachable ? 0 : 1);
+    set_gauges(label, &now);
+}
+
+void pool_metrics_sample_feed(unsigned label, const struct pg_feed *feed)
+{
+    struct pg_statistics now;
+    pg_feed_statistics(feed, &now);
+    set_gauges(label, &now);
 }

@@ -273,6 +273,7 @@ static void sample(void)
     statistics_set(STATISTICS_CACHE_GENERATION, LABEL_NONE_ONE, LABEL_NONE_ONE, now.generation);
     statistics_set(STATISTICS_CACHE_BEHIND, LABEL_NONE_ONE, LABEL_NONE_ONE,
                    now.coherent_at == 0 ? 0 : moment - now.coherent_at);
+    pool_metrics_sample_feed(LABEL_POOL_REFRESHER_FEED, refresher.feed);
     pool_metrics_sample(LABEL_POOL_REFRESHER_RENDER, refresher.pool);
     usage_sample();
 }
@@ -280,6 +281,7 @@ static void sample(void)
 static void on_report(void *context, struct child_report *report)
 {
     (void)context;
+    pg_feed_report(refresher.feed, "feed", report);
     pg_pool_report(refresher.pool, "render", report);
     sample();
 }

@@ -144,7 +144,7 @@ def test_it_says_what_runs_since_when(turnout):
     assert page.sum("build_info", version=version) == 1
     assert 0 <= time.time() - page.sum("start_time_seconds") < 3600
     wait_until(lambda: scrape(turnout).sum("processes", role="worker", state="ready") == WORKERS, "all workers are shown ready")
-    for role in ("master", "worker", "scheduler"):
+    for role in ("master", "worker", "refresher", "scheduler"):
         wait_until(lambda role=role: scrape(turnout).sum("process_resident_memory_bytes", role=role) > 1 << 20, f"memory of {role}")
         assert scrape(turnout).sum("process_open_descriptors", role=role) >= 4
         assert scrape(turnout).sum("process_cpu_seconds_total", role=role) > 0

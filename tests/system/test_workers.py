@@ -157,7 +157,7 @@ def test_connections_to_postgresql_never_exceed_db_connections_whatever_happens(
     with Watch(postgres, turnout) as watch, \
             Traffic(turnout.unix_socket, 4 * CLIENTS, everyday(turnout, events(turnout, 4 * CLIENTS))) as traffic:
         for count in (5, 1, 4, 2) * max(1, int(SCALE)):
-            for role in ("worker", "scheduler", "worker"):
+            for role in ("worker", "refresher", "worker", "scheduler"):
                 traffic.wait_for_answers(300)
                 victim = pids(turnout, role)[0]
                 os.kill(victim, signal.SIGKILL)
