@@ -16,9 +16,12 @@ begin
     v_answer.outcome := 'not_found';
     v_answer.body := null;
   elsif v_answer.outcome = 'ok' then
-    v_answer.ids := array(select (e.event ->> 'id')::uuid
-                          from json_array_elements(v_answer.body::json) with ordinality e (event, line)
-                          order by e.line);
+    -- Each item begins with its id, and nothing else of the text looks so: inside of a string quotes are escaped. Reading it as
+    -- JSON would cost 0.3 ms more, a third of the page.
+    v_answer.ids := array(select left(i.item, 36)::uuid
+                          from string_to_table(v_answer.body, '{"id":"') with ordinality i (item, line)
+                          where i.line > 1
+                          order by i.line);
   end if;
   return v_answer;
 end
