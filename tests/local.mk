@@ -1,5 +1,6 @@
 # The folders as they are: their files carry no list. Unit tests are listed beside what they test, in src/*/local.mk.
-EXTRA_DIST += tests/README.md tests/uncovered.py tests/lint tests/system
+EXTRA_DIST += tests/README.md tests/uncovered.py tests/lint tests/system \
+  tests/bench/README.md tests/bench/bench.py tests/bench/list.py
 
 # Folders are copied with what the build has left in them; a .log of ours would make the check of the tarball believe that it has run.
 dist-hook:
@@ -20,7 +21,7 @@ check-system: all
 	  $(PYTHON3) -m pytest -p no:cacheprovider $(PYTEST_FLAGS) "$(srcdir)/tests/system"
 
 # The long forms: the whole figures of what must hold (make proof), hours of everything at once (make soak, SOAK_SECONDS), and the
-# comparison of builds (make bench, BENCH_FLAGS="--against OTHER_BUILD"). Short forms of the first two are in the run.
+# comparison with other servers and other builds (make bench). Short forms of the first two are in the run.
 PYTEST = TURNOUT_BIN="$(abs_top_builddir)" PYTHONDONTWRITEBYTECODE=1 $(PYTHON3) -m pytest -p no:cacheprovider $(PYTEST_FLAGS)
 SOAK_SECONDS = 3600
 
@@ -30,8 +31,17 @@ proof: all $(check_PROGRAMS)
 soak: all $(check_PROGRAMS)
 	TURNOUT_SOAK=$(SOAK_SECONDS) $(PYTEST) "$(srcdir)/tests/system/test_soak.py"
 
-bench: all $(check_PROGRAMS)
-	TURNOUT_BIN="$(abs_top_builddir)" $(PYTHON3) "$(srcdir)/tests/bench/bench.py" $(BENCH_FLAGS)
+# Each also by itself; BENCH_FLAGS are then its options. tests/bench/README.md says how to read them.
+BENCHES = bench-list bench-builds
+BENCH = TURNOUT_BIN="$(abs_top_builddir)" PYTHONDONTWRITEBYTECODE=1 $(PYTHON3)
+
+bench: $(BENCHES)
+
+bench-list: all $(check_PROGRAMS)
+	$(BENCH) "$(srcdir)/tests/bench/list.py" $(BENCH_FLAGS)
+
+bench-builds: all $(check_PROGRAMS)
+	$(BENCH) "$(srcdir)/tests/bench/bench.py" $(BENCH_FLAGS)
 
 # Which lines of src the unit and system tests run: a table, and coverage/uncovered.txt with the others. Tests that fail do not stop it.
 if COVERAGE
@@ -51,6 +61,6 @@ coverage:
 	@echo 'This build counts no lines: configure one with --enable-coverage (gcc; gcovr reads what it counts).' >&2; exit 1
 endif
 
-.PHONY: bench check-system coverage proof soak
+.PHONY: bench $(BENCHES) check-system coverage proof soak
 
 include tests/bench/load/local.mk
