@@ -203,8 +203,8 @@ void changes_gap(const struct hot_version *version)
 {
     for (enum hot_pattern pattern = HOT_PATTERN_LIST; pattern < HOT_PATTERN_COUNT; pattern++)
         hot_raise_pattern_floor(pattern, version);
+    render_all_again(true); /* sees what was read: no longer after the next line */
     hot_new_generation();
-    render_all_again(true);
 }
 
 void changes_watch(struct item *item)

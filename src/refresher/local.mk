@@ -12,9 +12,13 @@ REFRESHER_LIBS = librefresher.a $(REDIS_LIBS) $(ZLIB_LIBS) $(BROTLI_LIBS)
 if HAVE_CHECK
 REFRESHER_TEST_LIBS = $(REFRESHER_LIBS) libapi.a libidentity.a libpg.a libshm.a $(BASE_LIBS) $(LIBPQ_LIBS) \
   $(LIBCRYPTO_LIBS) $(JANSSON_LIBS) $(XXHASH_LIBS) $(UNIT_LIBS)
-check_PROGRAMS += tests/unit/test_refresher_books
-TESTS += tests/unit/test_refresher_books
+check_PROGRAMS += tests/unit/test_refresher_books tests/unit/test_render
+TESTS += tests/unit/test_refresher_books tests/unit/test_render
 tests_unit_test_refresher_books_SOURCES = tests/unit/test_refresher_books.c
 tests_unit_test_refresher_books_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_refresher_books_LDADD = $(REFRESHER_TEST_LIBS) -lbrotlidec
+# it plays the pool itself
+tests_unit_test_render_SOURCES = tests/unit/test_render.c
+tests_unit_test_render_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_render_LDADD = $(REFRESHER_TEST_LIBS)
 endif
