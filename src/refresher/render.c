@@ -267,6 +267,7 @@ static void published(struct item *item, const struct hot_key *key, const struct
         directory_set_page(item, rendering->page.endless, &rendering->page.last,
                            (const unsigned char *)rendering->page.ids, rendering->page.count);
     item_release(&item->held_under_way);
+    second_release(item);
     bool is_behind = item->held != 0 && hot_version_compare(&rendering->version, &item->dirty) < 0;
     if (key->pattern == HOT_PATTERN_LIST)
         is_behind = render.options.changed_meanwhile(item, &rendering->version) && is_behind;
@@ -487,6 +488,8 @@ static void take(struct item *item, int64_t now)
         begin(item, now);
         return;
     }
+    if (item->state == ITEM_WAITING)
+        statistics_count(STATISTICS_CACHE_DROPPED, (unsigned)item->pattern);
     render_drop(item);
 }
 

@@ -141,9 +141,6 @@ static bool take(struct asking *asking, const struct store_entry *entry)
     }
     if (left > schedule_life(item->pattern))
         left = schedule_life(item->pattern);
-    if (asking->has_lease)
-        store_release(second.store, item->key, item->length, asking->lease);
-    asking->has_lease = false;
     end(asking, &rendering, now + left);
     return true;
 }
