@@ -170,8 +170,10 @@ void client_ask(struct client *client, int64_t due)
     client->sent = clock_monotonic();
     buffer_clear(&client->out, BODY_KEPT);
     mix_draw(owner->mix, owner->fresh > 0 && drand48() < owner->fresh, &client->drawn, &client->out);
-    struct timeval patience = clock_timeval(owner->timeout);
-    evtimer_add(client->timer, &patience);
+    if (!evtimer_pending(client->timer, NULL)) { /* one of an earlier request finds out when it fires */
+        struct timeval patience = clock_timeval(owner->timeout);
+        evtimer_add(client->timer, &patience);
+    }
     if (client->descriptor < 0)
         connect_now(client);
     else
@@ -204,7 +206,6 @@ static void finish(struct client *client)
 {
     int status = client->parser.status_code;
     bool keep = llhttp_should_keep_alive(&client->parser) != 0;
-    evtimer_del(client->timer);
     client->state = CLIENT_FREE;
     client->kept = true;
     if (!keep)
@@ -255,11 +256,14 @@ static void on_timer(evutil_socket_t descriptor, short what, void *context)
     struct client *client = context;
     (void)descriptor;
     (void)what;
+    if (client->state == CLIENT_FREE)
+        return;
     int64_t left = client->sent + client->owner->timeout - clock_monotonic();
-    if (client->state == CLIENT_CONNECTING && client->descriptor < 0 && left > 0) {
+    if (left > 0) {
         struct timeval patience = clock_timeval(left);
         evtimer_add(client->timer, &patience);
-        connect_now(client);
+        if (client->state == CLIENT_CONNECTING && client->descriptor < 0)
+            connect_now(client);
         return;
     }
     fail(client, CLIENT_TIMED_OUT, 0, client->state == CLIENT_CONNECTING ? "not connected" : "no whole answer");

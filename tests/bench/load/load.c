@@ -43,6 +43,7 @@ static struct {
     struct mix mix;
     struct report report;
     struct client *clients;
+    struct event **again; /* of each client: it is free */
     struct client *free;
     struct event *arrivals;
     struct event *progress;
@@ -149,8 +150,12 @@ static void on_free(evutil_socket_t descriptor, short what, void *context)
 
 static void is_free(struct client *client, int64_t pause)
 {
+    struct event *again = load.again[client - load.clients];
     struct timeval wait = clock_timeval(pause);
-    INVARIANT(event_base_once(load.owner.base, -1, EV_TIMEOUT, on_free, client, &wait) == 0);
+    if (pause > 0)
+        evtimer_add(again, &wait);
+    else
+        event_active(again, EV_TIMEOUT, 0);
 }
 
 static void answered(struct client *client, int status, const char *body, size_t length)
@@ -393,9 +398,12 @@ static void watch(void)
         INVARIANT(event != NULL && event_add(event, NULL) == 0);
     }
     load.clients = calloc((size_t)load.report.connections, sizeof *load.clients);
-    INVARIANT(load.clients != NULL);
+    load.again = calloc((size_t)load.report.connections, sizeof *load.again);
+    INVARIANT(load.clients != NULL && load.again != NULL);
     for (int i = 0; i < load.report.connections; i++) {
         client_create(&load.clients[i], &load.owner);
+        load.again[i] = evtimer_new(base, on_free, &load.clients[i]);
+        INVARIANT(load.again[i] != NULL);
         is_free(&load.clients[i], 0);
     }
 }

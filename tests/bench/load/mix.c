@@ -203,6 +203,20 @@ static void expand(struct mix *mix, const char *text, const char *registration, 
     buffer_append_text(out, text);
 }
 
+/* Nothing is filled in: neither ids nor numbers nor a token. */
+static bool is_constant(const struct mix_request *request)
+{
+    const char *const texts[] = {request->path, request->headers, request->body};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        if (texts[i] != NULL && strchr(texts[i], '{') != NULL)
+            return false;
+    }
+    return request->token == MIX_TOKEN_NONE;
+}
+
+static void write_request(struct mix *mix, bool close, const struct mix_request *request, const struct mix_kept *kept,
+                          size_t token, struct buffer *out);
+
 void mix_draw(struct mix *mix, bool close, struct mix_drawn *drawn, struct buffer *out)
 {
     struct mix_request *request = choose(mix);
@@ -216,24 +230,36 @@ void mix_draw(struct mix *mix, bool close, struct mix_drawn *drawn, struct buffe
         mix->kept[chosen] = mix->kept[--mix->kept_count];
         drawn->token = kept.token;
     }
+    if (buffer_length(&request->text) > 0 && !close) {
+        buffer_append(out, buffer_bytes(&request->text), buffer_length(&request->text));
+        return;
+    }
+    write_request(mix, close, request, &kept, drawn->token, out);
+    if (!close && is_constant(request))
+        buffer_append(&request->text, buffer_bytes(out), buffer_length(out));
+}
+
+static void write_request(struct mix *mix, bool close, const struct mix_request *request, const struct mix_kept *kept,
+                          size_t token, struct buffer *out)
+{
     buffer_printf(out, "%s ", request->method);
-    expand(mix, request->path, kept.id, out);
+    expand(mix, request->path, kept->id, out);
     buffer_printf(out, " HTTP/1.1\r\nHost: %s\r\nUser-Agent: turnout-load\r\n", mix->host);
     if (request->token != MIX_TOKEN_NONE) {
         buffer_append_text(out, "Authorization: Bearer ");
-        buffer_append_text(out, mix->tokens.lines[drawn->token]);
+        buffer_append_text(out, mix->tokens.lines[token]);
         buffer_append_text(out, "\r\n");
     }
     if (close)
         buffer_append_text(out, "Connection: close\r\n");
     if (request->headers != NULL)
-        expand(mix, request->headers, kept.id, out);
+        expand(mix, request->headers, kept->id, out);
     if (request->body == NULL) {
         buffer_append_text(out, "\r\n");
         return;
     }
     struct buffer body = {0};
-    expand(mix, request->body, kept.id, &body);
+    expand(mix, request->body, kept->id, &body);
     buffer_printf(out, "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n", buffer_length(&body));
     buffer_append(out, buffer_bytes(&body), buffer_length(&body));
     buffer_free(&body);

@@ -33,6 +33,7 @@ struct mix_request {
     bool keeps; /* the "id" of a 2xx answer is remembered with its token, for {registration} */
     int expected[MIX_EXPECTED_MAX];
     int expected_count; /* 0: any 2xx */
+    struct buffer text; /* all of it, where each is the same as the last; else empty */
 
     int64_t answered;
     int64_t failed;
