@@ -7,8 +7,8 @@ EXTRA_DIST += src/base/README.md
 BASE_LIBS = libbase.a $(LIBEVENT_LIBS) $(MSGPACK_LIBS) $(INIH_LIBS) $(JEMALLOC_LIBS)
 
 if HAVE_CHECK
-check_PROGRAMS += tests/unit/test_base tests/unit/test_configuration tests/unit/test_network
-TESTS += tests/unit/test_base tests/unit/test_configuration tests/unit/test_network
+check_PROGRAMS += tests/unit/test_base tests/unit/test_configuration tests/unit/test_network tests/unit/test_pieces
+TESTS += tests/unit/test_base tests/unit/test_configuration tests/unit/test_network tests/unit/test_pieces
 tests_unit_test_base_SOURCES = tests/unit/test_base.c
 tests_unit_test_base_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_base_LDADD = $(BASE_LIBS) $(UNIT_LIBS)
@@ -18,4 +18,7 @@ tests_unit_test_configuration_LDADD = $(BASE_LIBS) $(UNIT_LIBS)
 tests_unit_test_network_SOURCES = tests/unit/test_network.c
 tests_unit_test_network_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_network_LDADD = $(BASE_LIBS) $(UNIT_LIBS)
+tests_unit_test_pieces_SOURCES = tests/unit/test_pieces.c
+tests_unit_test_pieces_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_pieces_LDADD = $(BASE_LIBS) $(UNIT_LIBS)
 endif
