@@ -9,7 +9,7 @@ PG_LIBS = libpg.a $(LIBPQ_LIBS) $(LIBCRYPTO_LIBS)
 # The tests start themselves again below with_postgres.sh, which runs a private server for them.
 dist_check_SCRIPTS += tests/unit/with_postgres.sh
 if HAVE_CHECK
-PG_TEST_SOURCES = tests/unit/pg_fixture.c tests/unit/pg_fixture.h
+PG_TEST_SOURCES = tests/unit/loop.c tests/unit/loop.h tests/unit/pg_fixture.c tests/unit/pg_fixture.h
 PG_TEST_LIBS = $(PG_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
 check_PROGRAMS += tests/unit/test_pg_feed tests/unit/test_pg_loss tests/unit/test_pg_migrate tests/unit/test_pg_pool tests/unit/test_pg_resolver \
   tests/unit/test_pg_truth

@@ -2,7 +2,7 @@
 # and what once broke them, as a part of `make check`.
 EXTRA_DIST += tests/fuzz/README.md tests/fuzz/run.sh tests/fuzz/corpus tests/fuzz/dictionary tests/fuzz/regression
 FUZZ_TARGETS = tests/fuzz/fuzz_address tests/fuzz/fuzz_body tests/fuzz/fuzz_configuration tests/fuzz/fuzz_control \
-  tests/fuzz/fuzz_csv tests/fuzz/fuzz_cursor tests/fuzz/fuzz_http tests/fuzz/fuzz_idempotency tests/fuzz/fuzz_keys \
+  tests/fuzz/fuzz_csv tests/fuzz/fuzz_cursor tests/fuzz/fuzz_envelope tests/fuzz/fuzz_http tests/fuzz/fuzz_idempotency tests/fuzz/fuzz_keys \
   tests/fuzz/fuzz_message tests/fuzz/fuzz_query tests/fuzz/fuzz_token
 check_PROGRAMS += $(FUZZ_TARGETS)
 
@@ -40,6 +40,10 @@ tests_fuzz_fuzz_cursor_SOURCES = tests/fuzz/fuzz_cursor.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_cursor_CFLAGS = $(CFLAGS_FUZZ)
 tests_fuzz_fuzz_cursor_LDFLAGS = $(LDFLAGS_FUZZ)
 tests_fuzz_fuzz_cursor_LDADD = $(IDENTITY_LIBS) $(BASE_LIBS)
+tests_fuzz_fuzz_envelope_SOURCES = tests/fuzz/fuzz_envelope.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_envelope_CFLAGS = $(CFLAGS_FUZZ)
+tests_fuzz_fuzz_envelope_LDFLAGS = $(LDFLAGS_FUZZ)
+tests_fuzz_fuzz_envelope_LDADD = $(REDIS_LIBS) $(BASE_LIBS)
 tests_fuzz_fuzz_http_SOURCES = tests/fuzz/fuzz_http.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_http_CFLAGS = $(CFLAGS_FUZZ)
 tests_fuzz_fuzz_http_LDFLAGS = $(LDFLAGS_FUZZ)

@@ -5,34 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/clock.h"
-#include "base/log.h"
-
-#define PATIENCE (20 * SECOND)
-
-static struct event_base *base;
 static int answers;
 
 void fixture_need_postgres(char **arguments)
 {
-    if (getenv("TURNOUT_TEST_PGDATA") != NULL)
-        return;
-    const char *source = getenv("srcdir");
-    char script[4096];
-    snprintf(script, sizeof script, "%s/tests/unit/with_postgres.sh", source == NULL ? "." : source);
-    execl("/bin/sh", "sh", script, arguments[0], (char *)NULL);
-    perror(script);
-    exit(99); /* automake: a hard error */
-}
-
-struct event_base *fixture_base(void)
-{
-    if (base == NULL)
-        base = event_base_new();
-    ck_assert_ptr_nonnull(base);
-    return base;
+    fixture_need("TURNOUT_TEST_PGDATA", "with_postgres.sh", arguments);
 }
 
 struct pg_pool_options fixture_options(void)
@@ -56,27 +34,6 @@ struct pg_pool *fixture_pool(const struct pg_pool_options *options)
     struct pg_pool *pool = pg_pool_create(options);
     ck_assert_ptr_nonnull(pool);
     return pool;
-}
-
-int64_t fixture_deadline(void)
-{
-    return clock_monotonic() + PATIENCE;
-}
-
-static void wake(evutil_socket_t descriptor, short what, void *argument)
-{
-    (void)descriptor;
-    (void)what;
-    (void)argument;
-}
-
-void fixture_turn(int64_t deadline, const char *waited_for)
-{
-    if (clock_monotonic() > deadline)
-        ck_abort_msg("waited in vain for: %s", waited_for);
-    struct timeval at_most = {.tv_usec = 10000};
-    event_base_once(base, -1, EV_TIMEOUT, wake, NULL, &at_most);
-    event_base_loop(base, EVLOOP_ONCE);
 }
 
 void fixture_submit(struct pg_pool *pool, const struct pg_statement *statement, const char *parameter,
@@ -157,14 +114,4 @@ void fixture_server(const char *command)
     char line[4096];
     snprintf(line, sizeof line, "%s %s >/dev/null", getenv("TURNOUT_TEST_PG_CTL"), command);
     ck_assert_int_eq(system(line), 0);
-}
-
-int fixture_run(Suite *suite)
-{
-    log_configure(LOG_LEVEL_ERROR, LOG_FORMAT_LOGFMT);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
 }

@@ -2,16 +2,12 @@
 #ifndef PG_FIXTURE_H
 #define PG_FIXTURE_H
 
-#include <check.h>
-#include <event2/event.h>
 #include <libpq-fe.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "loop.h"
 #include "pg/pool.h"
-
-#define MILLISECOND ((int64_t)1000)
-#define SECOND ((int64_t)1000000)
 
 /* What became of one query. */
 struct outcome {
@@ -28,22 +24,9 @@ struct outcome {
 /* Starts the test program again below with_postgres.sh unless it runs there already. First line of main. */
 void fixture_need_postgres(char **arguments);
 
-/* The loop of this test, made at the first call. */
-struct event_base *fixture_base(void);
 /* Options that tests change before fixture_pool: max 1, time-outs of 2 s. */
 struct pg_pool_options fixture_options(void);
 struct pg_pool *fixture_pool(const struct pg_pool_options *options);
-/* Runs the loop until the expression holds; fails the test after 20 s. */
-#define fixture_wait_for(expression)                \
-    do {                                            \
-        int64_t fixture_end = fixture_deadline();   \
-        while (!(expression))                       \
-            fixture_turn(fixture_end, #expression); \
-    } while (0)
-int64_t fixture_deadline(void);
-/* One turn of the loop, of 10 ms at most. */
-void fixture_turn(int64_t deadline, const char *waited_for);
-
 /* Submits with up to one parameter. */
 void fixture_submit(struct pg_pool *pool, const struct pg_statement *statement, const char *parameter,
                     enum pg_retry retry, struct outcome *outcome);
@@ -61,8 +44,5 @@ const char *fixture_sql(const char *format, ...) __attribute__((format(printf, 1
 PGconn *fixture_connect(void);
 /* Stops ("-m immediate stop"), starts ... the server. */
 void fixture_server(const char *command);
-
-/* Ends the test program with the result of a suite. */
-int fixture_run(Suite *suite);
 
 #endif

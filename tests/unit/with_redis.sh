@@ -1,0 +1,54 @@
+#!/bin/sh
+# Runs a command with a private Redis for it: on a Unix socket in a folder of its own, with a password, without TCP. Stops and removes
+# it, whatever became of the command, and exits as the command did.
+#
+# For the command: TURNOUT_TEST_REDIS is the folder (redis.sock, password, pid, dump.rdb when saved), and TURNOUT_TEST_REDIS_START
+# a shell command line that starts the server where it is stopped.
+set -eu
+
+server=$(command -v redis-server || true)
+if [ -z "$server" ]; then
+    echo "with_redis.sh: no redis-server found; skipped" >&2
+    exit 77 # automake: skipped
+fi
+
+# Short, as the path of a Unix socket ends at 107 bytes.
+folder=$(mktemp -d /tmp/turnout-redis.XXXXXX)
+clean_up() {
+    trap - EXIT INT TERM HUP
+    if [ -s "$folder/pid" ]; then
+        # a frozen one, too
+        kill -KILL "$(cat "$folder/pid")" 2>/dev/null || true
+    fi
+    rm -rf "$folder"
+}
+trap clean_up EXIT
+trap 'clean_up; exit 130' INT TERM HUP
+
+umask 077
+echo "a password with spaces" >"$folder/password"
+cat >"$folder/redis.conf" <<END
+port 0
+unixsocket $folder/redis.sock
+unixsocketperm 700
+requirepass "a password with spaces"
+dir $folder
+pidfile $folder/pid
+logfile $folder/log
+daemonize yes
+save ""
+appendonly no
+enable-debug-command yes
+END
+
+# daemonize makes it the child of nobody here: it is there when its process id is.
+TURNOUT_TEST_REDIS=$folder
+TURNOUT_TEST_REDIS_START="$server $folder/redis.conf"
+export TURNOUT_TEST_REDIS TURNOUT_TEST_REDIS_START
+if ! $TURNOUT_TEST_REDIS_START; then
+    cat "$folder/log" >&2
+    exit 1
+fi
+status=0
+"$@" || status=$?
+exit "$status"
