@@ -282,6 +282,27 @@ START_TEST(test_where_no_bell_arrives_changes_are_looked_for_often_and_the_first
 }
 END_TEST
 
+/* As behind a pooler: what was prepared on one connection is asked of another one. */
+START_TEST(test_statements_that_are_not_prepared_any_more_go_with_their_text)
+{
+    static const struct pg_statement forgetful = {
+        "forgetful",
+        "select epoch_before, epoch, witness, system, database, rules from turnout.cache_begin() where forget()", 0};
+    fixture_sql("create function forget() returns boolean language plpgsql as "
+                "'begin deallocate all; return true; end'");
+    struct pg_feed_options options = feed_options(&told);
+    options.begin = &forgetful;
+    struct pg_feed *feed = pg_feed_create(&options);
+    fixture_wait_for(told.reads == 1);
+    fixture_sql("insert into turnout.changes (kind) values ('all'); notify turnout_changes");
+    fixture_wait_for(told.gaps == 2);
+    fixture_sql("%s; notify turnout_changes", feed_change(1));
+    fixture_wait_for(told.times[1] == 1);
+    ck_assert_int_eq(told.lost, 0);
+    pg_feed_destroy(feed);
+}
+END_TEST
+
 TCase *feed_gaps(void)
 {
     TCase *gaps = tcase_create("gaps");
@@ -297,5 +318,6 @@ TCase *feed_gaps(void)
     tcase_add_test(gaps, test_a_connection_that_falls_silent_is_replaced);
     tcase_add_test(gaps, test_a_notification_to_itself_proves_that_bells_arrive);
     tcase_add_test(gaps, test_where_no_bell_arrives_changes_are_looked_for_often_and_the_first_bell_ends_it);
+    tcase_add_test(gaps, test_statements_that_are_not_prepared_any_more_go_with_their_text);
     return gaps;
 }
