@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "base/log.h"
 
@@ -68,9 +69,8 @@ static void clear_result(void *owner)
     PQclear(owner);
 }
 
-bool answer_matches(const char *if_none_match, const char *etag)
+bool answer_matches(const char *if_none_match, const char *etag, size_t length)
 {
-    size_t length = strlen(etag);
     for (const char *at = if_none_match; *at != '\0';) {
         at += strspn(at, " \t,");
         if (*at == '*')
@@ -100,7 +100,7 @@ static const char *header_lines(struct http_request *request, const char *etag, 
 static bool is_not_modified(const struct http_request *request, const char *etag)
 {
     const char *tags = http_request_header(request, "if-none-match");
-    return etag != NULL && tags != NULL && answer_matches(tags, etag);
+    return etag != NULL && tags != NULL && answer_matches(tags, etag, strlen(etag));
 }
 
 void answer_json(struct http_request *request, const char *body, size_t length, const char *etag, const char *headers)
@@ -113,6 +113,12 @@ void answer_json(struct http_request *request, const char *body, size_t length, 
     if (is_not_modified(request, etag))
         response = (struct http_response){.status = 304, .headers = response.headers};
     http_respond(request, &response);
+}
+
+void answer_hashed_json(struct http_request *request, const char *body, size_t length, const char *headers)
+{
+    const char *etag = arena_printf(request->arena, "%016llx", (unsigned long long)XXH3_64bits(body, length));
+    answer_json(request, arena_memdup(request->arena, body, length), length, etag, headers);
 }
 
 void answer_failure(struct http_request *request, const struct pg_answer *answer, enum problem lost)

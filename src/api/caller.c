@@ -3,6 +3,7 @@
  * which makes the user where there is none. */
 #include "api/caller.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
@@ -194,14 +195,27 @@ void caller_identify(struct http_request *request, enum caller_need need, caller
     }
 }
 
-#define PRIVATE "Cache-Control: private, no-cache\r\nVary: Authorization"
-#define PUBLIC "Cache-Control: public, max-age=1, stale-while-revalidate=10, stale-if-error=60\r\nVary: Authorization"
+/* Boot lifetime: [is there a token][does it come from a proxy]. */
+static struct caller_lines prepared[2][2];
 
-const char *caller_cache_control(const struct http_request *request)
+void caller_prepare(void)
 {
-    const char *subject = request->from_proxy ? api_get()->configuration->proxy_subject_header : NULL;
-    bool private = request->user_id != NULL;
-    if (subject == NULL)
-        return private ? PRIVATE "\r\n" : PUBLIC "\r\n";
-    return arena_printf(request->arena, "%s, %s\r\n", private ? PRIVATE : PUBLIC, subject);
+    static const char *const controls[] = {"public, max-age=1, stale-while-revalidate=10, stale-if-error=60",
+                                           "private, no-cache"};
+    for (int private = 0; private < 2; private ++) {
+        for (int proxied = 0; proxied < 2; proxied++) {
+            struct caller_lines *lines = &prepared[private][proxied];
+            const char *subject = proxied ? api_get()->configuration->proxy_subject_header : NULL;
+            int length = snprintf(lines->text, sizeof lines->text,
+                                  "Cache-Control: %s\r\nVary: Accept-Encoding, Authorization%s%s\r\n",
+                                  controls[private], subject == NULL ? "" : ", ", subject == NULL ? "" : subject);
+            INVARIANT(length > 0 && (size_t)length < sizeof lines->text);
+            lines->length = (size_t)length;
+        }
+    }
+}
+
+const struct caller_lines *caller_lines(const struct http_request *request)
+{
+    return &prepared[request->user_id != NULL][request->from_proxy];
 }

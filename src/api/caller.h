@@ -24,7 +24,14 @@ typedef void caller_continue(struct http_request *request, const struct caller *
 void caller_identify(struct http_request *request, enum caller_need need, caller_continue *next);
 
 /* Cache-Control and Vary for what everybody may see: shared caches may keep what came without a token. Ended by CRLF.
- */
-const char *caller_cache_control(const struct http_request *request);
+ * Made once for all requests by caller_prepare; valid until it is called again. */
+#define CALLER_LINES_SIZE 256
+struct caller_lines {
+    char text[CALLER_LINES_SIZE];
+    size_t length;
+};
+const struct caller_lines *caller_lines(const struct http_request *request);
+/* Before the first request, and when the configuration has changed. */
+void caller_prepare(void);
 
 #endif

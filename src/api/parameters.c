@@ -34,15 +34,22 @@ const char *parameters_get(const struct http_request *request, const char *name)
     return http_request_query(request, name);
 }
 
+bool parameters_limit(struct http_request *request, int64_t *limit)
+{
+    const char *text = parameters_get(request, "limit");
+    *limit = PAGE_LIMIT_DEFAULT;
+    if (text == NULL || text_parse_int64(text, 1, PAGE_LIMIT_MOST, limit))
+        return true;
+    refuse_parameter(request, "limit", "must be a number from 1 to 100");
+    return false;
+}
+
 bool parameters_page(struct http_request *request, const char *scope, struct page *page)
 {
-    const char *limit = parameters_get(request, "limit");
-    int64_t number = PAGE_LIMIT_DEFAULT;
-    if (limit != NULL && !text_parse_int64(limit, 1, PAGE_LIMIT_MOST, &number)) {
-        refuse_parameter(request, "limit", "must be a number from 1 to 100");
+    int64_t number;
+    if (!parameters_limit(request, &number))
         return false;
-    }
-    *page = (struct page){.limit = arena_printf(request->arena, "%" PRId64, number)};
+    *page = (struct page){.limit_number = number, .limit = arena_printf(request->arena, "%" PRId64, number)};
     const char *text = parameters_get(request, "cursor");
     if (text == NULL)
         return true;
@@ -51,21 +58,33 @@ bool parameters_page(struct http_request *request, const char *scope, struct pag
         refuse_parameter(request, "cursor", "is not a cursor of this list with these filters; begin again without it");
         return false;
     }
+    page->place_number = cursor.place;
     page->place = arena_printf(request->arena, "%" PRId64, cursor.place);
     page->id = arena_strdup(request->arena, cursor.id);
     page->name = arena_strdup(request->arena, cursor.name);
     return true;
 }
 
+/* The length keeps values apart whatever they contain. */
+static const char *scope_with(struct http_request *request, const char *scope, const char *value)
+{
+    return arena_printf(request->arena, "%s|%zu:%s", scope, value == NULL ? 0 : strlen(value) + 1,
+                        value == NULL ? "" : value);
+}
+
 const char *parameters_scope(struct http_request *request, const char *list, const char *const *filters)
 {
     const char *scope = list;
-    for (; *filters != NULL; filters++) {
-        const char *value = parameters_get(request, *filters);
-        /* the length keeps values apart whatever they contain */
-        scope = arena_printf(request->arena, "%s|%zu:%s", scope, value == NULL ? 0 : strlen(value) + 1,
-                             value == NULL ? "" : value);
-    }
+    for (; *filters != NULL; filters++)
+        scope = scope_with(request, scope, parameters_get(request, *filters));
+    return scope;
+}
+
+const char *parameters_scope_of(struct http_request *request, const char *list, const char *const *values, size_t count)
+{
+    const char *scope = list;
+    for (size_t i = 0; i < count; i++)
+        scope = scope_with(request, scope, values[i]);
     return scope;
 }
 

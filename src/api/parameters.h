@@ -18,9 +18,11 @@ bool parameters_check(struct http_request *request, const char *const *known) MU
 /* The value, or NULL. */
 const char *parameters_get(const struct http_request *request, const char *name);
 
-/* A page: its limit as text for PostgreSQL and, where a cursor was sent, the place behind which it begins (else NULL).
- */
+/* A page: its limit, as text for PostgreSQL, too, and, where a cursor was sent, the place behind which it begins (else
+ * NULL). */
 struct page {
+    int64_t limit_number;
+    int64_t place_number;
     const char *limit;
     const char *place;
     const char *id;
@@ -29,11 +31,17 @@ struct page {
 /* Reads limit and cursor; the cursor must belong to `scope`. false: answered with 422. */
 bool parameters_page(struct http_request *request, const char *scope, struct page *page) MUST_CHECK;
 
+/* Reads the limit alone: of a page that has no cursor, and goes to no statement. false: answered with 422. */
+bool parameters_limit(struct http_request *request, int64_t *limit) MUST_CHECK;
+
 /* The id in the path, in lower case. NULL: it is none, and the request has been answered with 404. */
 const char *parameters_path_id(struct http_request *request) MUST_CHECK;
 
 /* What a list is asked for, as the scope of its cursors: the list's name and its filters, ended by NULL. */
 const char *parameters_scope(struct http_request *request, const char *list, const char *const *filters);
+/* The same by the values of the filters, NULL where one is not given. */
+const char *parameters_scope_of(struct http_request *request, const char *list, const char *const *values,
+                                size_t count);
 
 /* Reads the place of the next page from row 0. false: there is none. */
 bool parameters_next(const PGresult *result, int place_column, int id_column, struct cursor *next) MUST_CHECK;

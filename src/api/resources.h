@@ -22,6 +22,8 @@ http_handler registrations_list;
 http_handler registrations_create;
 http_handler registrations_read;
 http_handler registrations_cancel;
+/* dashboard.c */
+http_handler dashboard_stats;
 /* users.c */
 http_handler users_me;
 /* openapi.c */

@@ -15,6 +15,7 @@ static const struct http_route routes[] = {
     {HTTP_METHOD_POST, "/api/registrations", registrations_create, 0},
     {HTTP_METHOD_GET, "/api/registrations/{id}", registrations_read, 0},
     {HTTP_METHOD_DELETE, "/api/registrations/{id}", registrations_cancel, 0},
+    {HTTP_METHOD_GET, "/api/dashboard/events/{id}/stats", dashboard_stats, 0},
     {HTTP_METHOD_GET, "/api/users/me", users_me, 0},
     {HTTP_METHOD_GET, "/api/openapi.json", openapi_read, 0},
     {HTTP_METHOD_GET, NULL, NULL, 0},

@@ -32,6 +32,8 @@ struct configuration {
     int64_t cache_size; /* bytes of the hot cache; 0: off */
     int64_t coherent_time;
     int64_t changes_poll;
+    int64_t fill_timeout;
+    int64_t stale_max;
     /* HTTP */
     int64_t max_connections; /* per worker */
     int64_t request_line_size;

@@ -44,6 +44,10 @@ static const struct option table[] = {
      "how long the hot cache counts as up to date after changes were last read; past it, what it holds is stale"},
     {"changes_poll", OPTION_DURATION, PLACE(changes_poll), "2s", 10 * MS, MINUTE, true,
      "how often changes are read without having been announced; at most half of coherent_time"},
+    {"fill_timeout", OPTION_DURATION, PLACE(fill_timeout), "1s", 10 * MS, MINUTE, true,
+     "how long a request waits for a body that is missing in the hot cache before its worker asks PostgreSQL itself"},
+    {"stale_max", OPTION_DURATION, PLACE(stale_max), "1m", 0, DAY, true,
+     "how long stale bodies are served, with Age, before workers ask PostgreSQL themselves"},
 
     {"max_connections", OPTION_COUNT, PLACE(max_connections), "10000", 1, 1000000, false, "client connections of one worker"},
     {"request_line_size", OPTION_SIZE, PLACE(request_line_size), "8k", 256, 1 << 20, true, "longest request line; past it 414"},

@@ -369,6 +369,8 @@
            "Reads of what may be cached and was not there.")                                                           \
     FAMILY(CACHE_STALE, COUNTER, NUMBER, "cache_stale_total", PATTERN, NONE,                                           \
            "Hits that were served although the refresher had not kept up, marked with Age.")                           \
+    FAMILY(CACHE_OWN, COUNTER, NUMBER, "cache_own_queries_total", PATTERN, NONE,                                       \
+           "Queries of workers themselves for what is cached, as the refresher did not help.")                         \
     FAMILY(CACHE_EVICTIONS, COUNTER, NUMBER, "cache_evictions_total", PATTERN, NONE,                                   \
            "Entries that had to go for room.")                                                                         \
     FAMILY(CACHE_ENTRIES, GAUGE, NUMBER, "cache_entries", PATTERN, NONE, "Entries of the hot cache.")                  \

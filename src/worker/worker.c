@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "api/caller.h"
+#include "api/hot.h"
 #include "api/identity.h"
 #include "api/metrics.h"
 #include "api/pool_metrics.h"
@@ -86,6 +88,7 @@ static void on_stop(void *context, enum child_stop how)
         INVARIANT(event_base_once(worker.api.base, -1, EV_TIMEOUT, on_shutdown_timeout, NULL, &limit) == 0);
         worker.stopping = true;
         worker.draining = 2;
+        hot_stop();
     }
     http_server_drain(worker.server, how == CHILD_STOP_LEAVE);
     http_server_drain(worker.internal, how == CHILD_STOP_LEAVE);
@@ -180,6 +183,7 @@ static bool on_reload(void *context, char *error, size_t error_size)
 {
     (void)context;
     bool read = identity_reload(error, error_size);
+    caller_prepare();
     memo_forget_all(identity_memo());
     change_pools(worker.api.configuration);
     http_server_reload(worker.server);
@@ -215,6 +219,8 @@ int worker_main(const struct worker_options *options)
     worker.api.read = open_pool(LABEL_POOL_WORKER_READ, "read", share - share / 2, 0);
     worker.api.write = open_pool(LABEL_POOL_WORKER_WRITE, "write", share / 2, WRITE_DEPTH);
     api_set(&worker.api);
+    caller_prepare();
+    hot_start(worker.api.base, options->fill);
     read_secrets();
     metrics_start();
     worker.server = serve(LABEL_LISTENER_PUBLIC, api_routes(), options->listeners, options->listener_count,

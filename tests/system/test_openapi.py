@@ -160,6 +160,10 @@ def test_every_route_of_the_server_is_described_and_every_described_one_is_serve
 
 def good(scene, name):
     yield scene.request(name)
+    if name == "readEventStats":
+        event = scene.organizer.event()
+        scene.person.register(event)
+        yield scene.request(name, path=OPERATIONS[name][1].replace("{id}", event["id"]))
     if name in ("listEventRegistrations", "readEventLog"):
         event = scene.organizer.event(capacity=1)
         for who in (scene.person, scene.organizer):
@@ -214,7 +218,8 @@ def forbidden(scene, name):
     yield scene.request(name, who=scene.turnout.token(scene.usual(name).email, sub=f"another {next(numbers)}"))
     if name == "createEvent":
         yield scene.request(name, who=scene.person)
-    if name in ("updateEvent", "deleteEvent", "publishEvent", "cancelEvent", "listEventRegistrations", "readEventLog"):
+    if name in ("updateEvent", "deleteEvent", "publishEvent", "cancelEvent", "listEventRegistrations", "readEventLog",
+                "readEventStats"):
         yield scene.request(name, who=scene.person, path=OPERATIONS[name][1].replace("{id}", scene.organizer.event()["id"]))
     if name == "register":
         yield scene.request(name, json={"event_id": scene.organizer.event()["id"], "user_id": scene.organizer.id})
@@ -230,7 +235,7 @@ def not_found(scene, name):
         assert vanished.get("/api/users/me").status == 200
         scene.database.rows("delete from turnout.users where email = %s", (vanished.email,))
         # The token is remembered by the worker that has seen it, on this kept connection.
-        yield scene.request(name, who=vanished)
+        yield wait_until(lambda: (gone := scene.request(name, who=vanished)).status == 404 and gone, "nobody knows of them any more")
     else:
         yield scene.request(name, path=OPERATIONS[name][1].replace("{id}", str(uuid.uuid4())))
         yield scene.request(name, path=OPERATIONS[name][1].replace("{id}", "none"))
