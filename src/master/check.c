@@ -13,6 +13,7 @@
 #include "master/master.h"
 #include "pg/migrate.h"
 #include "pg/pool.h"
+#include "redis/store.h"
 
 #define CURSOR_KEY_LEAST 32
 
@@ -50,6 +51,21 @@ static bool check_listen(const char *option, const char *addresses, char *error,
     return false;
 }
 
+static bool check_redis(const struct configuration *configuration, char *error, size_t error_size)
+{
+    char why[384];
+    const char *socket = configuration->redis_socket, *host = configuration->redis;
+    if (socket != NULL && !store_check_socket(socket, why, sizeof why)) {
+        snprintf(error, error_size, "redis_socket: %s", why);
+        return false;
+    }
+    if (host != NULL && !store_check_host(host, why, sizeof why)) {
+        snprintf(error, error_size, "redis: %s", why);
+        return false;
+    }
+    return check_secret("redis_password_file", configuration->redis_password_file, 1, error, error_size);
+}
+
 /* Without making the file: who checks may be somebody else than the daemon. */
 static bool check_log(const char *path, char *error, size_t error_size)
 {
@@ -82,6 +98,7 @@ bool master_check(const struct configuration *configuration, char *error, size_t
         !check_secret("database_password_file", configuration->database_password_file, 1, error, error_size) ||
         !check_secret("database_owner_password_file", configuration->database_owner_password_file, 1, error,
                       error_size) ||
+        !check_redis(configuration, error, error_size) ||
         !check_secret("cursor_key_file", configuration->cursor_key_file, CURSOR_KEY_LEAST, error, error_size))
         return false;
     struct key_set *keys = key_set_read(configuration->jwt_keys_file, why, sizeof why);

@@ -90,6 +90,9 @@ def test_a_mistake_is_one_line_with_its_place_and_ends_with_status_2(configured,
     ("sql_directory", "/nonexistent", "sql_directory: /nonexistent"),
     ("database", "dbname=x password=hunter2", "database: "),
     ("database", "nonsense", "database: "),
+    ("redis_socket", "redis.sock", 'redis_socket: expected an absolute path of at most 107 bytes, not "redis.sock"'),
+    ("redis", "localhost", 'redis: expected host:port or [address6]:port, not "localhost"'),
+    ("redis_password_file", "/nonexistent", "redis_password_file: /nonexistent: No such file or directory"),
 ])
 def test_what_only_a_look_at_the_system_shows_is_checked_too(configured, name, value, complaint):
     assert turnoutd(configured, "--check-config").returncode == 0
@@ -100,6 +103,16 @@ def test_what_only_a_look_at_the_system_shows_is_checked_too(configured, name, v
         assert complaint in done.stderr
         assert done.stderr.count("\n") == 1
         assert "hunter2" not in done.stderr
+
+
+def test_redis_is_a_socket_or_a_host_but_not_both(configured):
+    for good in ({}, {"redis_socket": "/run/redis.sock"}, {"redis_socket": None, "redis": "[::1]:6379"}):
+        configured.configure(**good)
+        assert turnoutd(configured, "--check-config").returncode == 0, good
+    configured.configure(redis_socket="/run/redis.sock")
+    done = turnoutd(configured, "--check-config")
+    assert done.returncode == 2
+    assert done.stderr.endswith(": redis: expected no redis_socket beside it\n")
 
 
 def test_a_secret_that_everybody_may_read_is_refused(configured):
