@@ -29,10 +29,22 @@ static bool is_role(const char *text)
     return strcmp(text, "participant") == 0 || strcmp(text, "organizer") == 0 || strcmp(text, "admin") == 0;
 }
 
-static void set_text(struct hot_key *key, int length)
+/* Texts are put together by hand: each hit makes one, and printf would be a good part of what it costs. `text` holds
+ * the longest that there can be: 12 + 50 + 1 + 15 + 1 + 3 + 1 + 20 + 1 + 36 bytes. */
+static void end_text(struct hot_key *key, const char *end)
 {
-    INVARIANT(length > 0 && length <= HOT_KEY_MAX);
-    key->length = (size_t)length;
+    key->length = (size_t)(end - key->text);
+    INVARIANT(key->length <= HOT_KEY_MAX);
+}
+
+static char *put_limit(char *to, int64_t limit)
+{
+    if (limit >= 100)
+        *to++ = (char)('0' + limit / 100);
+    if (limit >= 10)
+        *to++ = (char)('0' + limit / 10 % 10);
+    *to++ = (char)('0' + limit % 10);
+    return to;
 }
 
 bool hot_key_list(struct hot_key *key, const char *category, const char *status, int64_t limit, int64_t after_place,
@@ -45,15 +57,20 @@ bool hot_key_list(struct hot_key *key, const char *category, const char *status,
     *key = (struct hot_key){.pattern = HOT_PATTERN_LIST, .limit = limit, .first_page = after_id == NULL};
     memcpy(key->category, category, strlen(category) + 1);
     memcpy(key->status, status, strlen(status) + 1);
-    if (after_id == NULL) {
-        set_text(key, snprintf(key->text, sizeof key->text, LIST_PREFIX "%s:%s:%" PRId64 ":", category, status, limit));
-        return true;
+    char *to = stpcpy(stpcpy(key->text, LIST_PREFIX), category);
+    *to++ = ':';
+    to = stpcpy(to, status);
+    *to++ = ':';
+    to = put_limit(to, limit);
+    *to++ = ':';
+    if (after_id != NULL) {
+        INVARIANT(strlen(after_id) == UUID_TEXT_SIZE - 1);
+        key->after_place = after_place;
+        memcpy(key->after_id, after_id, UUID_TEXT_SIZE);
+        to += sprintf(to, "%" PRId64 ".%s", after_place, after_id);
     }
-    INVARIANT(strlen(after_id) == UUID_TEXT_SIZE - 1);
-    key->after_place = after_place;
-    memcpy(key->after_id, after_id, UUID_TEXT_SIZE);
-    set_text(key, snprintf(key->text, sizeof key->text, LIST_PREFIX "%s:%s:%" PRId64 ":%" PRId64 ".%s", category,
-                           status, limit, after_place, after_id));
+    *to = '\0';
+    end_text(key, to);
     return true;
 }
 
@@ -67,8 +84,14 @@ void hot_key_of(struct hot_key *key, enum hot_pattern pattern, const char *id, c
     memcpy(key->id, id, UUID_TEXT_SIZE);
     if (role != NULL)
         memcpy(key->role, role, strlen(role) + 1);
-    set_text(key, snprintf(key->text, sizeof key->text, "%s:%s%s%s", prefixes[pattern], id, role == NULL ? "" : ":",
-                           role == NULL ? "" : role));
+    char *to = stpcpy(key->text, prefixes[pattern]);
+    *to++ = ':';
+    to = stpcpy(to, id);
+    if (role != NULL) {
+        *to++ = ':';
+        to = stpcpy(to, role);
+    }
+    end_text(key, to);
 }
 
 /* Cuts the text before the next `end`; NULL: there is none. */
