@@ -34,6 +34,8 @@
 #define JUST_PUBLISHED 2000000
 /* Entries that are rendered again after everything was lost, because they were read. More fill themselves. */
 #define AGAIN_MAX 2000
+/* One after the other, microseconds, so that changes and who waits pass between. */
+#define AGAIN_PAUSE 1000
 
 /* A result that waits for its turn. */
 struct result {
@@ -173,7 +175,7 @@ static void again(void *context, struct item *item)
     }
     if (was_read && !item_is_asked_for(item)) {
         again->count++;
-        item_wait_until(item, clock_monotonic());
+        item_wait_until(item, clock_monotonic() + (int64_t)again->count * AGAIN_PAUSE);
     } else if (!item_is_asked_for(item)) {
         item_forget(item);
     } else {

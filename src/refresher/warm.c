@@ -9,6 +9,8 @@
 #include "base/uuid.h"
 #include "refresher/render.h"
 
+/* What is wanted at a time: changes and who waits pass between. */
+#define AT_A_TIME 8
 #define STATUS "published"
 #define LIMIT_DEFAULT 50
 
@@ -20,8 +22,9 @@ static struct {
     char limit[24];
     void (*done)(void);
     bool asking;
-    bool again; /* asked for while it is asking */
-    bool waiting;
+    bool again;     /* asked for while it is asking */
+    PGresult *rows; /* what is worth having; NULL: no round */
+    int next;       /* of these */
 } warm;
 
 void warm_create(struct pg_pool *pool, int64_t limit, void (*done)(void))
@@ -52,22 +55,27 @@ static void want(const char *what, const char *value)
         render_want(item);
 }
 
+static void end_round(void)
+{
+    PQclear(warm.rows);
+    warm.rows = NULL;
+}
+
 static void on_rows(void *context, const struct pg_answer *answer)
 {
     (void)context;
     warm.asking = false;
-    if (answer->status == PG_STATUS_ROWS && !warm.again) {
-        int count = PQntuples(answer->result);
-        for (int i = 0; i < count; i++)
-            want(PQgetvalue(answer->result, i, WHAT), PQgetvalue(answer->result, i, VALUE));
-        warm.waiting = true;
-        log_debug("warming up", log_int("keys", count));
-    } else if (!warm.again) {
-        log_warning("warming up failed", log_text("error", answer->message));
-    }
-    PQclear(answer->result);
-    if (warm.again)
+    if (warm.again) {
+        PQclear(answer->result);
         warm_begin();
+        return;
+    }
+    if (answer->status != PG_STATUS_ROWS) {
+        log_warning("what to warm up is not known", log_text("error", answer->message));
+        return;
+    }
+    warm.rows = answer->result;
+    warm.next = 0;
     warm_look();
 }
 
@@ -77,7 +85,7 @@ void warm_begin(void)
     if (warm.asking)
         return;
     warm.asking = true;
-    warm.waiting = false;
+    end_round();
     struct pg_query query = {
         .statement = &statement_cache_warm, .parameters = {warm.limit}, .retry = PG_RETRY_READ, .done = on_rows};
     pg_pool_submit(warm.pool, &query);
@@ -85,8 +93,15 @@ void warm_begin(void)
 
 void warm_look(void)
 {
-    if (!warm.waiting || render_wanted() > 0)
-        return;
-    warm.waiting = false;
-    warm.done();
+    while (warm.rows != NULL && render_wanted() < AT_A_TIME) {
+        if (warm.next < PQntuples(warm.rows)) {
+            want(PQgetvalue(warm.rows, warm.next, WHAT), PQgetvalue(warm.rows, warm.next, VALUE));
+            warm.next++;
+        } else if (render_wanted() == 0) {
+            end_round();
+            warm.done();
+        } else {
+            return;
+        }
+    }
 }
