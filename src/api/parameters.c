@@ -68,8 +68,9 @@ bool parameters_page(struct http_request *request, const char *scope, struct pag
 /* The length keeps values apart whatever they contain. */
 static const char *scope_with(struct http_request *request, const char *scope, const char *value)
 {
-    return arena_printf(request->arena, "%s|%zu:%s", scope, value == NULL ? 0 : strlen(value) + 1,
-                        value == NULL ? "" : value);
+    if (value == NULL) /* as most are */
+        return strcat(strcpy(arena_alloc(request->arena, strlen(scope) + sizeof "|0:"), scope), "|0:");
+    return arena_printf(request->arena, "%s|%zu:%s", scope, strlen(value) + 1, value);
 }
 
 const char *parameters_scope(struct http_request *request, const char *list, const char *const *filters)

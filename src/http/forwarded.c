@@ -47,7 +47,8 @@ void forwarded_read(struct http_exchange *exchange, const struct network_peer *p
     size_t count = 0;
     request->from_proxy = network_list_holds(configuration->trusted_proxies, peer);
     for (size_t i = 0; name != NULL && i < request->header_count; i++) {
-        if (strcasecmp(request->headers[i].name, name) == 0) {
+        const char *sent = request->headers[i].name;
+        if ((sent[0] | 0x20) == (name[0] | 0x20) && strcasecmp(sent, name) == 0) {
             found = &request->headers[i];
             count++;
         }

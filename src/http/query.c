@@ -10,7 +10,7 @@
 const char *http_request_query(const struct http_request *request, const char *name)
 {
     for (size_t i = 0; i < request->query_count; i++) {
-        if (strcmp(request->query[i].name, name) == 0)
+        if (http_pair_is(&request->query[i], name))
             return request->query[i].value;
     }
     return NULL;
@@ -20,16 +20,16 @@ const char *http_request_query(const struct http_request *request, const char *n
 static bool stands_before(const struct http_request *request, size_t index)
 {
     for (size_t i = 0; i < index; i++) {
-        if (strcmp(request->query[i].name, request->query[index].name) == 0)
+        if (http_pair_is(&request->query[i], request->query[index].name))
             return true;
     }
     return false;
 }
 
-static bool is_allowed(const char *name, const char *const *allowed)
+static bool is_allowed(const struct http_pair *pair, const char *const *allowed)
 {
     for (; *allowed != NULL; allowed++) {
-        if (strcmp(*allowed, name) == 0)
+        if (http_pair_is(pair, *allowed))
             return true;
     }
     return false;
@@ -40,9 +40,9 @@ bool http_request_query_check(struct http_request *request, const char *const *a
     struct buffer errors = {0};
     for (size_t i = 0; i < request->query_count; i++) {
         const char *name = request->query[i].name;
-        const char *detail = !is_allowed(name, allowed)  ? "There is no such parameter here."
-                             : stands_before(request, i) ? "Send the parameter once."
-                                                         : NULL;
+        const char *detail = !is_allowed(&request->query[i], allowed) ? "There is no such parameter here."
+                             : stands_before(request, i)              ? "Send the parameter once."
+                                                                      : NULL;
         if (detail == NULL)
             continue;
         buffer_append_text(&errors, buffer_length(&errors) == 0 ? "{\"errors\":[{\"parameter\":" : ",{\"parameter\":");

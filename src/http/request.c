@@ -72,17 +72,12 @@ static bool is_traceparent(const char *text, size_t length)
            (memcmp(text + 53, "00", 2) == 0 || is_hex_id(text + 53, 2));
 }
 
-static bool is_named(const struct http_pair *pair, const char *name)
-{
-    return pair->name[0] == name[0] && strcmp(pair->name, name) == 0;
-}
-
 /* The value of a header that is there exactly once: of two nobody can tell which one the proxy set. */
 static const struct http_pair *only_header(const struct http_request *request, const char *name)
 {
     const struct http_pair *found = NULL;
     for (size_t i = 0; i < request->header_count; i++) {
-        if (!is_named(&request->headers[i], name))
+        if (!http_pair_is(&request->headers[i], name))
             continue;
         if (found != NULL)
             return NULL;
@@ -146,7 +141,7 @@ const char *http_request_header(const struct http_request *request, const char *
 {
     const char *value = NULL;
     for (size_t i = 0; i < request->header_count; i++) {
-        if (!is_named(&request->headers[i], name))
+        if (!http_pair_is(&request->headers[i], name))
             continue;
         value = value == NULL ? request->headers[i].value
                               : arena_printf(request->arena, "%s, %s", value, request->headers[i].value);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/arena.h"
 #include "base/object.h"
@@ -31,6 +32,12 @@ struct http_pair {
     const char *value;
     size_t value_length;
 };
+
+/* Most names differ in their first letter. */
+static inline bool http_pair_is(const struct http_pair *pair, const char *name)
+{
+    return pair->name[0] == name[0] && strcmp(pair->name, name) == 0;
+}
 
 #define HTTP_ROUTE_PARAMETERS_MAX 3
 
