@@ -305,7 +305,7 @@ START_TEST(test_requests_in_one_write_are_answered_in_order)
     rig_read_all(&rig, client, &answer);
     const char *at = buffer_text(&answer);
     for (int i = 0; i < 100; i++) {
-        char id[32];
+        char id[48];
         snprintf(id, sizeof id, "X-Request-Id: number-%d\r\n", i);
         ck_assert_int_eq(strncmp(at, i % 3 == 0 ? "HTTP/1.1 200" : "HTTP/1.1 304", 12), 0);
         const char *end = strstr(at, "\r\n\r\n");
