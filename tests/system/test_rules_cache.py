@@ -383,17 +383,18 @@ def median_read(feed, reads=100):
 
 
 def pages_of_a_read(feed):
-    """How often a read from where the feed stands looks at a page, its functions included."""
-    plan = feed.connection.execute("explain (analyze, buffers, timing off, format json) " + CHANGES,
-                                   (feed.xmax, feed.in_progress, 1000)).fetchone()[0]
-    return plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"]
+    """How often a read from where the feed stands looks at a page, its functions included; of several, as the first one plans."""
+    def once():
+        plan = feed.connection.execute("explain (analyze, buffers, timing off, format json) " + CHANGES,
+                                       (feed.xmax, feed.in_progress, 1000)).fetchone()[0][0]["Plan"]
+        return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+    return min(once() for _ in range(3))
 
 
 def test_what_a_transaction_that_goes_on_has_written_is_looked_at_when_it_has_ended(busy):
     """And not by every read until then."""
     with busy.connect() as connection, busy.connect(autocommit=False) as holder:
         feed = Feed(connection)
-        pages_of_a_read(feed)
         before = pages_of_a_read(feed)
         holder.execute("insert into turnout.changes (kind, key) select 'stats', gen_random_uuid() from generate_series(1, 20000)")
         busy.rows("insert into turnout.changes (kind, key) values ('seats', gen_random_uuid())")
