@@ -2,7 +2,7 @@
 # the one who called sudo, else the system user `postgres` (initdb refuses root, and no server of ours needs it). Sourced.
 # shellcheck shell=bash
 
-# Sets SERVICE_USER (runs PostgreSQL and turnoutd, owns their data) and PERSON (owns the state folder and reads D/env).
+# Sets SERVICE_USER (runs PostgreSQL, Redis and turnoutd, owns their data) and PERSON (owns the state folder and reads D/env).
 account_choose() {
     PERSON=$(id -un)
     SERVICE_USER=$PERSON

@@ -68,6 +68,8 @@ database_owner = host=$host port=$POSTGRES_PORT dbname=$DATABASE user=$ROLE_OWNE
 sql_directory = $STATE/programs/share/turnout/sql
 jwt_keys_file = $STATE/secrets/jwks.json
 cursor_key_file = $STATE/secrets/cursor.key
+$(if [ "$REDIS" = yes ]; then echo "redis_socket = $STATE/sockets/redis.sock"; fi)
+$(if [ "$REDIS" = yes ]; then echo "redis_password_file = $STATE/secrets/redis.password"; fi)
 END
     as_person ln -sfn "$STATE/turnout.conf" "$FOLDER/turnout.conf"
     as_service "$STATE/programs/bin/turnoutd" --check-config -c "$STATE/turnout.conf"

@@ -7,8 +7,11 @@ PACKAGES_RUN=(
     gcc libc6-dev make autoconf automake pkg-config
     libevent-dev libpq-dev libjansson-dev libmsgpack-dev libinih-dev libssl-dev libxxhash-dev libjemalloc-dev node-llhttp
     zlib1g-dev libbrotli-dev libhiredis-dev
-    openssl curl ca-certificates redis-server
+    openssl curl ca-certificates
 )
+
+# The Redis of quickstart (not with --no-redis) and of the tests.
+PACKAGES_REDIS=(redis-server)
 
 # To test it, beside those.
 PACKAGES_TEST=(

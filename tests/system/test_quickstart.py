@@ -89,7 +89,7 @@ def test_the_environment_is_for_its_owner_alone_and_leads_everywhere(quickstart,
     environment = quickstart.environment()
     assert set(environment) == {
         "TURNOUT_URL", "TURNOUT_INTERNAL_URL", "TURNOUT_CONTROL", "TURNOUT_CONF", "TURNOUT_BIN", "PGHOST", "PGPORT", "PGUSER",
-        "PGDATABASE", "TOKEN_PARTICIPANT", "TOKEN_ORGANIZER", "TOKEN_ADMIN"}
+        "PGDATABASE", "REDIS_SOCKET", "REDISCLI_AUTH", "TOKEN_PARTICIPANT", "TOKEN_ORGANIZER", "TOKEN_ADMIN"}
     in_it = f"set -a; . {quickstart.folder}/env; "
     for role in ("participant", "organizer", "admin"):
         me = quickstart.shell(in_it + f'curl -s "$TURNOUT_URL/api/users/me" -H "Authorization: Bearer $TOKEN_{role.upper()}"')
@@ -105,6 +105,19 @@ def test_postgresql_is_private_and_durable(quickstart, started):
         where name in ('fsync', 'synchronous_commit', 'full_page_writes', 'listen_addresses') order by name" """)
     assert settings.splitlines() == ["fsync on", "full_page_writes on", "listen_addresses ", "synchronous_commit on"]
     assert stat.S_IMODE(os.stat(quickstart.environment()["PGHOST"]).st_mode) == 0o700
+
+
+def test_redis_is_private_and_leaves_nothing_on_disk(quickstart, started):
+    """By the printed environment, and by nothing else: no password, no answer; no port either."""
+    in_it = f"set -a; . {quickstart.folder}/env; "
+    assert quickstart.shell(in_it + 'redis-cli -s "$REDIS_SOCKET" ping') == "PONG\n"
+    assert "NOAUTH" in quickstart.shell(in_it + 'env -u REDISCLI_AUTH redis-cli -s "$REDIS_SOCKET" ping 2>&1')
+    settings = quickstart.shell(in_it + 'for name in port save appendonly; do redis-cli -s "$REDIS_SOCKET" config get $name; done')
+    assert settings.splitlines() == ["port", "0", "save", "", "appendonly", "no"]
+    socket = os.stat(quickstart.environment()["REDIS_SOCKET"])
+    assert stat.S_IMODE(socket.st_mode) == 0o700
+    assert stat.S_IMODE(os.stat(quickstart.environment()["PGHOST"]).st_mode) == 0o700
+    assert any("redis-server" in words for _, words in quickstart.processes())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root starts servers as somebody else")
@@ -137,6 +150,17 @@ def test_stopping_leaves_nothing_running_and_what_was_done_is_there_at_the_next_
     assert quickstart.processes() == []
     quickstart.run("--detach")
     assert quickstart.shell(mine) == before
+
+
+def test_without_redis_it_runs_all_the_same(quickstart, started):
+    quickstart.run("--stop")
+    quickstart.run("--detach", "--no-redis")
+    assert not any("redis-server" in words for _, words in quickstart.processes())
+    assert "REDIS_SOCKET" not in quickstart.environment()
+    assert '{"events":[{"id":"' in quickstart.shell(commands_to_try(started)[0])
+    quickstart.run("--stop")
+    quickstart.run("--detach")
+    assert "REDIS_SOCKET" in quickstart.environment()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="no folder is closed to the user whose it is")
