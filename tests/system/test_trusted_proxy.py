@@ -191,8 +191,8 @@ def test_a_role_is_looked_at_in_every_request(turnout):
 def test_answers_to_people_are_private_and_vary_by_the_header_that_names_them(turnout):
     for lines, control in ((signed_in(), "private, no-cache"), ([], "public, max-age=1, stale-while-revalidate=10, stale-if-error=60")):
         answer = ask(turnout, *lines, path="/api/events")
-        assert (answer.status, answer.headers["cache-control"], answer.headers["vary"]) == (200, control, "Authorization, X-Remote-Sub")
-    assert ask(turnout, path="/api/events", over="tcp").headers["vary"] == "Authorization"
+        assert (answer.status, answer.headers["cache-control"], answer.headers["vary"]) == (200, control, "Accept-Encoding, Authorization, X-Remote-Sub")
+    assert ask(turnout, path="/api/events", over="tcp").headers["vary"] == "Accept-Encoding, Authorization"
 
 
 # Writes that other sites' pages make browsers send
