@@ -67,7 +67,7 @@ bool hot_key_list(struct hot_key *key, const char *category, const char *status,
         INVARIANT(strlen(after_id) == UUID_TEXT_SIZE - 1);
         key->after_place = after_place;
         memcpy(key->after_id, after_id, UUID_TEXT_SIZE);
-        to += sprintf(to, "%" PRId64 ".%s", after_place, after_id);
+        to += snprintf(to, sizeof key->text - (size_t)(to - key->text), "%" PRId64 ".%s", after_place, after_id);
     }
     *to = '\0';
     end_text(key, to);

@@ -68,8 +68,14 @@ bool parameters_page(struct http_request *request, const char *scope, struct pag
 /* The length keeps values apart whatever they contain. */
 static const char *scope_with(struct http_request *request, const char *scope, const char *value)
 {
-    if (value == NULL) /* as most are */
-        return strcat(strcpy(arena_alloc(request->arena, strlen(scope) + sizeof "|0:"), scope), "|0:");
+    static const char nothing[] = "|0:";
+    if (value == NULL) { /* as most are */
+        size_t length = strlen(scope);
+        char *longer = arena_alloc(request->arena, length + sizeof nothing);
+        memcpy(longer, scope, length);
+        memcpy(longer + length, nothing, sizeof nothing);
+        return longer;
+    }
     return arena_printf(request->arena, "%s|%zu:%s", scope, strlen(value) + 1, value);
 }
 
