@@ -11,7 +11,9 @@ PACKAGES_RUN=(
 )
 
 # The Redis of quickstart (not with --no-redis) and of the tests.
-PACKAGES_REDIS=(redis-server)
+PACKAGES_REDIS=(
+    redis-server
+)
 
 # To test it, beside those.
 PACKAGES_TEST=(

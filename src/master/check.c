@@ -13,7 +13,7 @@
 #include "master/master.h"
 #include "pg/migrate.h"
 #include "pg/pool.h"
-#include "redis/store.h"
+#include "redis/place.h"
 
 #define CURSOR_KEY_LEAST 32
 
@@ -55,11 +55,11 @@ static bool check_redis(const struct configuration *configuration, char *error, 
 {
     char why[384];
     const char *socket = configuration->redis_socket, *host = configuration->redis;
-    if (socket != NULL && !store_check_socket(socket, why, sizeof why)) {
+    if (socket != NULL && !place_check_socket(socket, why, sizeof why)) {
         snprintf(error, error_size, "redis_socket: %s", why);
         return false;
     }
-    if (host != NULL && !store_check_host(host, why, sizeof why)) {
+    if (host != NULL && !place_check_host(host, why, sizeof why)) {
         snprintf(error, error_size, "redis: %s", why);
         return false;
     }

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/resolver.h"
 #include "base/secret.h"
 
@@ -176,7 +177,13 @@ static void change(struct redis_connection *connection, enum redis_connection_st
         [REDIS_CONNECTING] = {[REDIS_CLOSED] = 1, [REDIS_READY] = 1},
         [REDIS_READY] = {[REDIS_CLOSED] = 1},
     };
+    static const char *const names[REDIS_STATE_COUNT] = {[REDIS_CLOSED] = "closed",
+                                                         [REDIS_RESOLVING] = "resolving",
+                                                         [REDIS_CONNECTING] = "connecting",
+                                                         [REDIS_READY] = "ready"};
     INVARIANT(allowed[connection->state][state]);
+    if (state != connection->state)
+        log_debug("Redis", log_text("connection", names[state]));
     connection->state = state;
 }
 

@@ -5,19 +5,18 @@
  * All have the same time-out, so `waiting` is in order of deadlines, and one timer is enough. */
 #include "redis/store.h"
 
-#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/un.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "redis/call.h"
 #include "redis/connection.h"
 #include "redis/envelope.h"
+#include "redis/place.h"
 
 #define STORE_MAGIC 0x73746f72u
 #define CALL_MAGIC 0x63616c6cu
@@ -71,68 +70,6 @@ static char *copy_text(const char *text)
     return copy;
 }
 
-/* "name:port": the name goes into `name`, brackets are taken off. */
-static bool split_host(const char *host, char *name, size_t name_size, int *port)
-{
-    const char *colon = strrchr(host, ':');
-    size_t length = colon == NULL ? 0 : (size_t)(colon - host);
-    char behind;
-    bool bracketed = length >= 2 && host[0] == '[' && host[length - 1] == ']';
-    if (bracketed)
-        host++, length -= 2;
-    if (length == 0 || length >= name_size || colon[1] < '0' || colon[1] > '9' ||
-        sscanf(colon + 1, "%5d%c", port, &behind) != 1 || *port < 1 || *port > 65535)
-        return false;
-    memcpy(name, host, length);
-    name[length] = '\0';
-    struct in6_addr address;
-    return bracketed ? inet_pton(AF_INET6, name, &address) == 1 : strpbrk(name, ":[] /") == NULL;
-}
-
-bool store_check_host(const char *host, char *error, size_t error_size)
-{
-    char name[256];
-    int port;
-    if (split_host(host, name, sizeof name, &port))
-        return true;
-    snprintf(error, error_size, "expected host:port or [address6]:port, not \"%.80s\"", host);
-    return false;
-}
-
-bool store_check_socket(const char *path, char *error, size_t error_size)
-{
-    size_t most = sizeof((struct sockaddr_un *)NULL)->sun_path - 1;
-    if (path[0] == '/' && strlen(path) <= most)
-        return true;
-    snprintf(error, error_size, "expected an absolute path of at most %zu bytes, not \"%.120s\"", most, path);
-    return false;
-}
-
-const char *store_call_name(enum store_call call)
-{
-    static const char *const names[STORE_CALL_COUNT] = {[STORE_GET] = "get",
-                                                        [STORE_PUT] = "put",
-                                                        [STORE_LEASE] = "lease",
-                                                        [STORE_RELEASE] = "release",
-                                                        [STORE_DELETE] = "delete"};
-    INVARIANT((unsigned)call < STORE_CALL_COUNT);
-    return names[call];
-}
-
-const char *store_end_name(enum store_end end)
-{
-    static const char *const names[STORE_END_COUNT] = {[STORE_END_OK] = "ok",
-                                                       [STORE_END_MISSING] = "missing",
-                                                       [STORE_END_MALFORMED] = "malformed",
-                                                       [STORE_END_REFUSED] = "refused",
-                                                       [STORE_END_LATE] = "late",
-                                                       [STORE_END_FAILED] = "failed",
-                                                       [STORE_END_BUSY] = "busy",
-                                                       [STORE_END_CIRCUIT_OPEN] = "circuit_open"};
-    INVARIANT((unsigned)end < STORE_END_COUNT);
-    return names[end];
-}
-
 /* ---- life ---- */
 
 static struct event *make_event(struct store *store, event_callback_fn called)
@@ -172,7 +109,7 @@ struct store *store_create(const struct store_options *options)
         .base = options->base, .socket = store->socket, .changed = on_changed, .context = store};
     if (store->socket == NULL) {
         char name[256];
-        INVARIANT(options->host != NULL && split_host(options->host, name, sizeof name, &connection.port));
+        INVARIANT(options->host != NULL && place_split(options->host, name, sizeof name, &connection.port));
         store->host = copy_text(name);
         connection.name = store->host;
     }
@@ -285,6 +222,7 @@ static void on_answer_unsent(evutil_socket_t descriptor, short what, void *argum
 
 static void tell_circuit(struct store *store)
 {
+    log_debug("Redis", log_text("circuit", circuit_state_name(store->circuit.state)));
     if (store->observer != NULL)
         store->observer->circuit(store->observer->context, store->circuit.state);
     if (store->circuit.state == CIRCUIT_OPEN)

@@ -71,9 +71,6 @@ enum store_end {
     STORE_END_CIRCUIT_OPEN, /* not sent: Redis is known to be away */
     STORE_END_COUNT
 };
-/* For logs and labels; static. */
-const char *store_call_name(enum store_call call);
-const char *store_end_name(enum store_end end);
 
 struct store_observer {
     void (*ended)(void *context, enum store_call call, enum store_end end, int64_t microseconds);
@@ -89,10 +86,6 @@ struct store_options {
     int64_t timeout;                       /* microseconds, for each call; also for a connect with its AUTH */
     const struct store_observer *observer; /* NULL: nobody counts; boot lifetime */
 };
-
-/* For the check of the configuration: is this a host as above, is this path short enough for a socket? */
-bool store_check_host(const char *host, char *error, size_t error_size) MUST_CHECK;
-bool store_check_socket(const char *path, char *error, size_t error_size) MUST_CHECK;
 
 /* Boot lifetime; copies its texts. Connects when it is named, keeps trying with back-off; Redis away is no error. */
 struct store *store_create(const struct store_options *options);

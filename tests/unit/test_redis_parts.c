@@ -6,6 +6,7 @@
 #include "loop.h"
 #include "redis/circuit.h"
 #include "redis/envelope.h"
+#include "redis/place.h"
 
 /* ---- circuit ---- */
 
@@ -182,14 +183,14 @@ START_TEST(test_hosts_and_sockets_that_are_taken_and_that_are_not)
         "a b:1",    "localhost:-1", "localhost:+1", "unix:/run/redis:1"};
     char error[256], path[200] = "/";
     for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++)
-        ck_assert_msg(store_check_host(hosts[i], error, sizeof error), "%s", hosts[i]);
+        ck_assert_msg(place_check_host(hosts[i], error, sizeof error), "%s", hosts[i]);
     for (size_t i = 0; i < sizeof no_hosts / sizeof no_hosts[0]; i++)
-        ck_assert_msg(!store_check_host(no_hosts[i], error, sizeof error), "%s", no_hosts[i]);
+        ck_assert_msg(!place_check_host(no_hosts[i], error, sizeof error), "%s", no_hosts[i]);
     memset(path + 1, 'x', 106);
-    ck_assert(store_check_socket(path, error, sizeof error)); /* 107 bytes */
+    ck_assert(place_check_socket(path, error, sizeof error)); /* 107 bytes */
     path[107] = 'x';
-    ck_assert(!store_check_socket(path, error, sizeof error));
-    ck_assert(!store_check_socket("redis.sock", error, sizeof error));
+    ck_assert(!place_check_socket(path, error, sizeof error));
+    ck_assert(!place_check_socket("redis.sock", error, sizeof error));
 }
 END_TEST
 
