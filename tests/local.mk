@@ -1,5 +1,5 @@
 # The folders as they are: their files carry no list. Unit tests are listed beside what they test, in src/*/local.mk.
-EXTRA_DIST += tests/README.md tests/uncovered.py tests/lint tests/system \
+EXTRA_DIST += tests/README.md tests/uncovered.py tests/lint tests/model tests/system \
   tests/bench/README.md tests/bench/bench.py tests/bench/list.py
 
 # Folders are copied with what the build has left in them; a .log of ours would make the check of the tarball believe that it has run.

@@ -20,7 +20,7 @@ PACKAGES_TEST=(
     check clang libclang-rt-14-dev clang-format shellcheck mandoc xz-utils
     python3 python3-pytest python3-pytest-xdist python3-psycopg python3-yaml
     nginx-light prometheus logrotate systemd
-    strace slowhttptest gcovr
+    strace slowhttptest gcovr spin
 )
 
 # The folder of initdb and pg_ctl of the newest PostgreSQL that is new enough; nothing when there is none.
