@@ -177,12 +177,22 @@ static void drop_sent(struct http_connection *connection, size_t sent)
     }
 }
 
-/* writev, but without SIGPIPE. The rest waits for the kernel and stays where it lies. true: nothing is left. */
+/* writev, but without SIGPIPE; for what lies in one piece the call that costs less. */
+static ssize_t send_output(const struct http_connection *connection)
+{
+    const struct iovec *output = connection->output;
+    if (connection->output_count == 1)
+        return send(connection->descriptor, output->iov_base, output->iov_len, MSG_NOSIGNAL);
+    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)output,
+                             .msg_iovlen = (size_t)connection->output_count};
+    return sendmsg(connection->descriptor, &message, MSG_NOSIGNAL);
+}
+
+/* The rest waits for the kernel and stays where it lies. true: nothing is left. */
 static bool write_output(struct http_connection *connection)
 {
     while (connection->output_count > 0) {
-        struct msghdr message = {.msg_iov = connection->output, .msg_iovlen = (size_t)connection->output_count};
-        ssize_t sent = sendmsg(connection->descriptor, &message, MSG_NOSIGNAL);
+        ssize_t sent = send_output(connection);
         if (sent < 0 && errno == EINTR)
             continue;
         if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {

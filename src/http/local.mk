@@ -43,7 +43,7 @@ tests_unit_test_guard_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_guard_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
 tests_unit_test_http_faults_SOURCES = tests/unit/test_http_faults.c $(HTTP_RIG)
 tests_unit_test_http_faults_CFLAGS = $(UNIT_CFLAGS)
-tests_unit_test_http_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=accept4 -Wl,--wrap=read -Wl,--wrap=sendmsg
+tests_unit_test_http_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=accept4 -Wl,--wrap=read -Wl,--wrap=send -Wl,--wrap=sendmsg
 tests_unit_test_http_faults_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
 tests_unit_test_intake_SOURCES = tests/unit/test_intake.c $(HTTP_RIG)
 tests_unit_test_intake_CFLAGS = $(UNIT_CFLAGS)

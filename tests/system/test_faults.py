@@ -25,7 +25,7 @@ MOST_KIB = 4096
 
 # One error a call in each round. accept4 is clients and the control socket; read is clients and signals; sendmsg is answers and
 # the messages between processes; recvmsg is those messages (a reset there says that the other process is gone, and is believed);
-# write is the log; recvfrom and sendto are PostgreSQL and the control socket.
+# write is the log; recvfrom and sendto are PostgreSQL and the control socket, sendto also answers that lie in one piece.
 ROUNDS = [
     {"accept4": "EMFILE", "read": "EIO", "sendmsg": "EPIPE", "recvmsg": "ENOMEM", "write": "ENOSPC"},
     {"accept4": "ENFILE", "read": "ECONNRESET", "sendmsg": "ECONNRESET", "recvmsg": "EINTR", "write": "EIO"},

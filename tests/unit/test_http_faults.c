@@ -1,5 +1,5 @@
 /* Unit tests of src/http: each call to the kernel fails again and again while clients talk to it. The linker leads the
- * calls of src/http (accept4, read, sendmsg) through here; the clients use others. */
+ * calls of src/http (accept4, read, send, sendmsg) through here; the clients use others. */
 #include <check.h>
 #include <dirent.h>
 #include <errno.h>
@@ -31,9 +31,11 @@ static struct rig rig;
 
 int __real_accept4(int descriptor, struct sockaddr *name, socklen_t *size, int flags);
 ssize_t __real_read(int descriptor, void *bytes, size_t size);
+ssize_t __real_send(int descriptor, const void *bytes, size_t size, int flags);
 ssize_t __real_sendmsg(int descriptor, const struct msghdr *message, int flags);
 int __wrap_accept4(int descriptor, struct sockaddr *name, socklen_t *size, int flags);
 ssize_t __wrap_read(int descriptor, void *bytes, size_t size);
+ssize_t __wrap_send(int descriptor, const void *bytes, size_t size, int flags);
 ssize_t __wrap_sendmsg(int descriptor, const struct msghdr *message, int flags);
 
 static bool fails(enum call call)
@@ -55,13 +57,30 @@ ssize_t __wrap_read(int descriptor, void *bytes, size_t size)
     return fails(READ) ? -1 : __real_read(descriptor, bytes, size);
 }
 
+ssize_t __wrap_send(int descriptor, const void *bytes, size_t size, int flags)
+{
+    return fails(SEND) ? -1 : __real_send(descriptor, bytes, size, flags);
+}
+
 ssize_t __wrap_sendmsg(int descriptor, const struct msghdr *message, int flags)
 {
     return fails(SEND) ? -1 : __real_sendmsg(descriptor, message, flags);
 }
 
+/* In one piece and in two, in turn: each leaves by a call of its own. */
 static void echo(struct http_request *request)
 {
+    static bool in_one;
+    in_one = !in_one;
+    if (in_one) {
+        const char *lines = arena_printf(request->arena, "Content-Length: %zu\r\n", request->body_length);
+        http_respond_shared(request, &(struct http_shared){.status = 200,
+                                                           .lines = lines,
+                                                           .lines_length = strlen(lines),
+                                                           .body = request->body,
+                                                           .body_length = request->body_length});
+        return;
+    }
     struct http_response response = {.status = 200, .body = request->body, .body_length = request->body_length};
     http_respond(request, &response);
 }
