@@ -8,6 +8,7 @@
 import datetime
 import itertools
 import os
+import time
 
 from sql_harness import wait_until
 
@@ -28,6 +29,44 @@ def event_fields(**fields):
     whole = {"title": "Event", "start_datetime": from_now(days=10), "end_datetime": from_now(days=10, hours=2),
              "capacity": 10, **fields}
     return {name: value for name, value in whole.items() if value is not ...}
+
+
+class Eventually:
+    """See eventually()."""
+
+    def __init__(self, read, patience=30):
+        self.read, self.patience, self.found = read, patience, None
+
+    def _until(self, right):
+        deadline = time.monotonic() + self.patience
+        while True:
+            self.found = self.read()
+            if right(self.found):
+                return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+
+    def __eq__(self, other):
+        return self._until(lambda found: found == other)
+
+    def __ne__(self, other):
+        return self._until(lambda found: found != other)
+
+    def __contains__(self, item):
+        return self._until(lambda found: item in found)
+
+    def __repr__(self):
+        return f"at last {self.found!r}"
+
+
+def eventually(read, *arguments, **keywords):
+    """What read(*arguments, **keywords) answers a moment from now. Lists, events and profiles come from the hot cache, which shows a
+    commit some milliseconds after it; who has written and reads, looks again until it is there:
+
+        assert eventually(titles, turnout) == ["Lunch"]
+    """
+    return Eventually(lambda: read(*arguments, **keywords))
 
 
 def etag(event):
@@ -86,10 +125,11 @@ class Person:
         assert answer.status == 200, answer
         return answer.json()
 
-    def read(self, event):
+    def read(self, event, *names):
+        """The event as it is read at this moment; with names, the values of these fields. See eventually()."""
         answer = self.get(f"/api/events/{event['id']}")
         assert answer.status == 200, answer
-        return answer.json()
+        return tuple(answer.json()[name] for name in names) if names else answer.json()
 
     # Registrations
 

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from api import eventually
+
 
 def event(number=1, **fields):
     return {"title": f"Workshop {number}", "start_datetime": "2027-03-01T09:00:00+01:00", "end_datetime": "2027-03-01T17:00:00+01:00",
@@ -35,7 +37,7 @@ def test_a_json_array_is_written_with_its_status_and_organizers(turnout, import_
     rows = [event(1, status="published", organizers=["imports@example.com"], title="講演会 🎉"),
             event(2, organizers=["imports@example.com"], title="Still a draft")]
     assert import_file(json.dumps(rows, ensure_ascii=False)).stdout == "2 events imported\n"
-    assert "講演会 🎉" in titles(turnout)
+    assert "講演会 🎉" in eventually(titles, turnout)
     assert "Still a draft" in titles(turnout, "draft")
 
 
@@ -66,7 +68,7 @@ def test_a_bad_row_is_named_by_its_line_and_nothing_is_written(turnout, import_f
     assert "Never written" not in titles(turnout)
     # The same file without its bad rows is written.
     assert import_file("[\n" + json.dumps(rows[0]) + "\n]").returncode == 0
-    assert "Never written" in titles(turnout)
+    assert "Never written" in eventually(titles, turnout)
 
 
 def test_csv_lines_are_counted_through_quoted_line_ends(import_file):

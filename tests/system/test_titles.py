@@ -5,7 +5,7 @@ import urllib.parse
 
 import pytest
 
-from api import Person, event_fields, pages
+from api import Person, event_fields, eventually, pages
 from sql_harness import Database
 
 # Unicode's White_Space: a title of nothing else is none.
@@ -42,7 +42,7 @@ def refusal(answer):
 def assert_stored(organizer, database, event, title):
     """The title is the same in the answer, when read again, in the list, and in the database."""
     assert event["title"] == title
-    assert organizer.read(event)["title"] == title
+    assert eventually(organizer.read, event, "title") == (title,)
     assert database.value("select title from turnout.events where id = %s", (event["id"],)) == title
 
 
