@@ -87,20 +87,17 @@ bool uuid_parse(const char *bytes, size_t length, char text[UUID_TEXT_SIZE])
 {
     if (length != UUID_TEXT_SIZE - 1)
         return false;
+    bool right = true;
     for (size_t i = 0; i < length; i++) {
         char byte = bytes[i];
-        if (i == 8 || i == 13 || i == 18 || i == 23) {
-            if (byte != '-')
-                return false;
-        } else if (byte >= 'A' && byte <= 'F') {
-            byte = (char)(byte - 'A' + 'a');
-        } else if (byte == '\0' || memchr(digits, byte, 16) == NULL) {
-            return false;
-        }
-        text[i] = byte;
+        char lower = (char)(byte | 0x20); /* a digit or a dash stays what it is */
+        bool is_dash_place = i == 8 || i == 13 || i == 18 || i == 23;
+        bool is_digit = (byte >= '0' && byte <= '9') || (lower >= 'a' && lower <= 'f');
+        right = right && (is_dash_place ? byte == '-' : is_digit);
+        text[i] = lower;
     }
     text[length] = '\0';
-    return true;
+    return right;
 }
 
 void uuid_to_bytes(const char text[UUID_TEXT_SIZE], unsigned char bytes[16])
