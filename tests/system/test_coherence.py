@@ -240,7 +240,7 @@ def test_nothing_goes_backwards_when_a_crashed_postgresql_hands_out_the_same_tra
             crashed = time.monotonic()
             os.kill(writer, signal.SIGKILL)
             world.admin.close()
-            world.admin = wait_until(lambda: reconnected(cluster, turnout), "PostgreSQL has recovered")
+            world.admin = wait_until(lambda: reconnected(cluster, turnout, writer), "PostgreSQL has recovered")
         low = next_xid(world.admin)
         assert low < high - 10000, f"the ids do not start again lower: {high}, then {low}"
         # Fewer transactions than were lost: all that now commits is below what was rendered before.
@@ -262,9 +262,14 @@ def test_nothing_goes_backwards_when_a_crashed_postgresql_hands_out_the_same_tra
               end="")
 
 
-def reconnected(cluster, turnout):
+def reconnected(cluster, turnout, dead):
+    """A session with the server that came after `dead`, a process of it, was killed: for a moment the old one still lets people in."""
     with contextlib.suppress(psycopg.OperationalError):
-        return cached.connect(cluster, turnout)
+        session = cached.connect(cluster, turnout)
+        writer = session.execute("select pid from pg_stat_activity where backend_type = 'walwriter'").fetchone()
+        if writer is not None and writer[0] != dead:
+            return session
+        session.close()
     return None
 
 
