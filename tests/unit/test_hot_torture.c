@@ -35,21 +35,47 @@ enum {
     STALE_MAX = 3000,
 };
 
-#define COUNTS(COUNT)                                                                                             \
-    COUNT(FRESH, "fresh hits")                                                                                    \
-    COUNT(STALE, "stale hits")                                                                                    \
-    COUNT(MISSING, "misses") COUNT(LAPSED, "lapses") COUNT(OWN, "served themselves") COUNT(AGAIN, "looked again") \
-        COUNT(WAITED, "waited for an intent") COUNT(PUBLISHED, "published") COUNT(OLDER, "refused as older")      \
-            COUNT(OVERTAKEN, "overtaken") COUNT(TOO_LARGE, "without room") COUNT(EVICTED, "evicted")              \
-                COUNT(GENERATIONS, "generations ended by a lapse") COUNT(WORKERS_KILLED, "workers killed")        \
-                    COUNT(WORKERS_STOPPED, "workers stopped") COUNT(WRITERS_KILLED, "refreshers killed")          \
-                        COUNT(WRITERS_CRASHED, "refreshers crashed") COUNT(KEPT, "successors that kept entries")
-#define COUNT_NAME(name, text) COUNT_##name,
-enum { COUNTS(COUNT_NAME) COUNT_COUNT };
-#undef COUNT_NAME
-#define COUNT_TEXT(name, text) text,
-static const char *const count_texts[] = {COUNTS(COUNT_TEXT)};
-#undef COUNT_TEXT
+enum {
+    COUNT_FRESH,
+    COUNT_STALE,
+    COUNT_MISSING,
+    COUNT_LAPSED,
+    COUNT_OWN,
+    COUNT_AGAIN,
+    COUNT_WAITED,
+    COUNT_PUBLISHED,
+    COUNT_OLDER,
+    COUNT_OVERTAKEN,
+    COUNT_TOO_LARGE,
+    COUNT_EVICTED,
+    COUNT_GENERATIONS,
+    COUNT_WORKERS_KILLED,
+    COUNT_WORKERS_STOPPED,
+    COUNT_WRITERS_KILLED,
+    COUNT_WRITERS_CRASHED,
+    COUNT_KEPT,
+    COUNT_COUNT,
+};
+static const char *const count_texts[] = {
+    [COUNT_FRESH] = "fresh hits",
+    [COUNT_STALE] = "stale hits",
+    [COUNT_MISSING] = "misses",
+    [COUNT_LAPSED] = "lapses",
+    [COUNT_OWN] = "served themselves",
+    [COUNT_AGAIN] = "looked again",
+    [COUNT_WAITED] = "waited for an intent",
+    [COUNT_PUBLISHED] = "published",
+    [COUNT_OLDER] = "refused as older",
+    [COUNT_OVERTAKEN] = "overtaken",
+    [COUNT_TOO_LARGE] = "without room",
+    [COUNT_EVICTED] = "evicted",
+    [COUNT_GENERATIONS] = "generations ended by a lapse",
+    [COUNT_WORKERS_KILLED] = "workers killed",
+    [COUNT_WORKERS_STOPPED] = "workers stopped",
+    [COUNT_WRITERS_KILLED] = "refreshers killed",
+    [COUNT_WRITERS_CRASHED] = "refreshers crashed",
+    [COUNT_KEPT] = "successors that kept entries",
+};
 
 /* What a body says and is measured by. */
 struct body_meta {
