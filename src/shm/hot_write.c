@@ -208,7 +208,9 @@ static bool given_up(int64_t until)
 bool hot_extend(int64_t coherent_at, int64_t coherent_until)
 {
     int64_t until = atomic_load_explicit(&header()->coherent_until, memory_order_relaxed);
-    if (coherent_until <= until)
+    int64_t at = atomic_load_explicit(&header()->coherent_at, memory_order_relaxed);
+    /* A later read may come with an earlier end: coherent_time is less since a reload. */
+    if (coherent_at < at || coherent_until == until || (coherent_at == at && coherent_until < until))
         return true;
     hot_floors_intend(HOT_INTENT_ALL);
     bool kept = !given_up(until);

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import time
 
 import psycopg
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from api import Person
 from conftest import run_turnout
 from metrics import grown, scrape
+from own_redis import OwnRedis
 from sql_harness import OWNER, wait_until
 from traffic import add_event, is_alive, pids, stopped, wait_replaced
 
@@ -171,13 +173,14 @@ def test_only_the_refresher_may_write_where_others_read(daemon):
 
 def test_what_is_read_twice_is_a_hit_and_shown_by_pattern(daemon, event):
     read_until_cached(daemon, event)
+    assert daemon.get("/api/events?limit=91").status == 200, "which nobody has asked for before"
     before, rows_before = cache(daemon)
     for _ in range(10):
         assert daemon.get(f"/api/events/{event['id']}").status == 200
     wait_until(lambda: cache(daemon)[1]["events"]["hits"] == rows_before["events"]["hits"] + 10, "ten more hits are shown")
     shown, rows = cache(daemon)
     assert rows["events"]["entries"] >= 1 and rows["events"]["bytes"] > 0 and rows["events"]["oldest"] is not None
-    assert rows["events"]["misses"] >= 1 and rows["events"]["fills"] >= 1
+    assert rows["events:list"]["misses"] >= 1 and rows["events:list"]["fills"] >= 1
     assert set(rows) == {"events:list", "events", "stats", "users"}
     assert shown["segments_free"] + shown["segments_open"] + shown["segments_sealed"] <= 8 and shown["segments_free"] > 0
     assert shown["pins"] == 0 and shown["generation"] >= before["generation"] > 0
@@ -287,3 +290,51 @@ def test_a_size_that_cannot_be_is_a_bad_start(new_turnout, size, complaint):
     else:
         assert turnout.process.wait(30) == 2
         assert turnout.log_lines(complaint), turnout.log_text()
+
+
+# --- options at a reload ---
+
+
+def reload(turnout, **options):
+    turnout.configure(**options)
+    said = {row["option"]: row["takes_effect"] for row in json.loads(turnout.ctl("-j", "reload").stdout)}
+    assert set(options) <= set(said) and set(said.values()) == {"now"}, said
+
+
+def test_how_the_cache_keeps_up_follows_the_file(new_turnout):
+    """changes_poll, coherent_time and fill_timeout; stale_max is in test_cache.py."""
+    turnout = new_turnout(workers=1, ping_interval=PING, ping_timeout="5m", coherent_time="10m", changes_poll="1m", fill_timeout="1m")
+    made = Person(turnout, "organizer").event()
+    read_until_cached(turnout, made)
+    before = scrape(turnout)
+    reload(turnout, coherent_time="1s", changes_poll="50ms", fill_timeout="100ms")
+    wait_until(lambda: grown(turnout, before, "cache_feed_reads_total") >= 5, "changes are read more often than once a minute")
+    path = f"/api/events/{made['id']}"
+    assert "age" not in turnout.get(path).headers
+    with stopped(pids(turnout, "refresher")):
+        wait_until(lambda: "age" in turnout.get(path).headers, "it counts as stale sooner than after ten minutes")
+        # Nobody fills it: the worker asks PostgreSQL itself, and sooner than after a minute.
+        begun = time.monotonic()
+        assert turnout.get("/api/events?limit=77").status == 200
+        assert time.monotonic() - begun < 30
+
+
+def test_redis_follows_the_file(new_turnout, tmp_path):
+    """redis_password_file and redis_timeout."""
+    wrong = tmp_path / "password"
+    wrong.touch(mode=0o600)
+    wrong.write_text("wrong\n", encoding="ascii")
+    with OwnRedis() as redis:
+        turnout = new_turnout(workers=1, ping_interval=PING, redis_socket=redis.socket, redis_password_file=wrong, redis_timeout="10s",
+                              fill_timeout="1m")
+        assert scrape(turnout).sum("redis_available") == 0
+        reload(turnout, redis_password_file=redis.password_file)
+        wait_until(lambda: scrape(turnout).sum("redis_available") == 1, "Redis takes the password")
+        reload(turnout, redis_timeout="20ms")
+        before = scrape(turnout)
+        with stopped([redis.process.pid]):
+            begun = time.monotonic()
+            assert turnout.get("/api/events?limit=77").status == 200
+            took = time.monotonic() - begun
+            wait_until(lambda: grown(turnout, before, "redis_calls_total", result="late") >= 1, "a call has ended in time")
+        assert took < 10, "it waited as long as before"

@@ -20,7 +20,7 @@ from traffic import add_event, pids
 def changing(turnout, postgres):
     """The module's daemon, with an event, and a session that can hold things up."""
     with psycopg.connect(postgres.dsn(turnout.database, "postgres"), autocommit=True) as connection:
-        turnout.event = add_event(connection, 100)
+        add_event(connection, 100)
         turnout.sql = connection
         yield turnout
 
@@ -135,7 +135,7 @@ def check_statement_timeout(turnout):
         with psycopg.connect(turnout.sql.info.dsn, dbname=turnout.database) as holder:
             holder.execute("lock table turnout.event_seats in access exclusive mode")
             begun = time.monotonic()
-            answer = turnout.get(f"/api/events/{turnout.event}")
+            answer = turnout.get("/api/events?q=event")
             return answer.status == 503 and time.monotonic() - begun < 4
     return wait_until(times_out, "a statement times out sooner than before")
 
@@ -295,12 +295,13 @@ def test_connections_that_are_not_needed_close_sooner(new_turnout, postgres):
     """db_idle_time. A statement that waits makes the pool open more."""
     turnout = new_turnout(workers=1, db_connections=15)
     with psycopg.connect(postgres.dsn(turnout.database, "postgres"), autocommit=True) as connection:
-        event = add_event(connection, 10)
+        add_event(connection, 10)
     with psycopg.connect(postgres.dsn(turnout.database, "postgres")) as holder:
         holder.execute("lock table turnout.event_seats in access exclusive mode")
         clients = [turnout.connect(60) for _ in range(3)]
         for client in clients:
-            client.sendall(b"GET /api/events/%s HTTP/1.1\r\nHost: x\r\n\r\n" % event.encode())
+            # A search asks PostgreSQL, whatever is cached.
+            client.sendall(b"GET /api/events?q=event HTTP/1.1\r\nHost: x\r\n\r\n")
         wait_until(lambda: pool(turnout, "read")["open"] >= 2, "another connection is open")
         holder.rollback()
     for client in clients:
@@ -474,7 +475,9 @@ def test_what_is_kept_and_made_ahead_follows_the_file(changing):
 def test_every_option_that_can_be_reloaded_is_tested_for_it(changing):
     here = open(os.path.abspath(__file__), encoding="utf-8").read()
     elsewhere = {"log_file",  # test_log_files.py
-                 "ping_timeout"}  # test_reload.py
+                 "ping_timeout",  # test_reload.py
+                 "stale_max",  # test_cache.py
+                 "changes_poll", "coherent_time", "fill_timeout", "redis_password_file", "redis_timeout"}  # test_cache_control.py
     for row in changing.show("config"):
         if row["applies_at"] == "reload" and row["name"] not in EFFECTS and row["name"] not in elsewhere:
             assert f"{row['name']}=" in here, f"no test changes {row['name']} in a running daemon"

@@ -129,9 +129,9 @@ def test_a_number_that_db_connections_does_not_carry_is_refused_with_the_reason(
 
 
 def test_workers_are_added_only_when_the_others_have_given_up_their_connections(new_turnout, events, postgres):
-    """All connections wait for a lock, and so do the new workers."""
+    """All connections wait for a lock, and so do the new workers. Without the hot cache, in which reads would find what they ask for."""
     allowed = 16
-    turnout = new_turnout(workers=2, db_connections=allowed, db_statement_timeout="30s", db_acquire_timeout="30s")
+    turnout = new_turnout(workers=2, cache_size="0", db_connections=allowed, db_statement_timeout="30s", db_acquire_timeout="30s")
     people = everyday(turnout, events(turnout))
     with Watch(postgres, turnout) as watch, Traffic(turnout.port, CLIENTS, people) as traffic:
         traffic.wait_for_answers(500)
