@@ -13,11 +13,13 @@
 enum { FORMAT, VERSION, RENDERED, EXPIRES, ETAG, LINES, META, BODY, CHECKSUM, MEMBER_COUNT };
 /* A 64-bit number with its first byte, whatever its value. */
 #define CHECKSUM_LENGTH 9
+#define NUMBER_64 0xcf
 _Static_assert(STORE_FORMAT < 128 && MEMBER_COUNT < 16, "the array's head and the format take a byte each");
 #define NUMBER_DIGITS 20
 _Static_assert(ENVELOPE_VERSION_LENGTH == 3 * NUMBER_DIGITS, "three numbers");
 
 static uint64_t checksum(const char *bytes, size_t length, const char *key, size_t key_length);
+static bool has_checksum(const char *bytes, size_t length, const char *key, size_t key_length);
 static bool read_version(const msgpack_object *object, struct store_version *version);
 static bool read_time(const msgpack_object *object, int64_t *time);
 static bool read_part(const msgpack_object *object, struct store_bytes *part);
@@ -60,17 +62,15 @@ enum envelope_result envelope_read(const char *bytes, size_t length, const char 
                                    struct store_entry *entry)
 {
     enum envelope_result result = ENVELOPE_MALFORMED;
-    /* the checksum before all else: what passes is ours, or was made to deceive */
-    if (length <= CHECKSUM_LENGTH || length > STORE_VALUE_MAX || !packed_is_whole(bytes, length))
+    if (length > STORE_VALUE_MAX || !has_checksum(bytes, length, key, key_length) || !packed_is_whole(bytes, length))
         return result;
-    uint64_t sum = checksum(bytes, length - CHECKSUM_LENGTH, key, key_length);
     msgpack_unpacked unpacked;
     size_t offset = 0;
     msgpack_unpacked_init(&unpacked);
     if (msgpack_unpack_next(&unpacked, bytes, length, &offset) == MSGPACK_UNPACK_SUCCESS &&
         unpacked.data.type == MSGPACK_OBJECT_ARRAY && unpacked.data.via.array.size == MEMBER_COUNT) {
         const msgpack_object *members = unpacked.data.via.array.ptr;
-        if (members[CHECKSUM].type == MSGPACK_OBJECT_POSITIVE_INTEGER && members[CHECKSUM].via.u64 == sum &&
+        if (members[CHECKSUM].type == MSGPACK_OBJECT_POSITIVE_INTEGER &&
             members[FORMAT].type == MSGPACK_OBJECT_POSITIVE_INTEGER && members[FORMAT].via.u64 == STORE_FORMAT &&
             read_version(&members[VERSION], &entry->version) && read_time(&members[RENDERED], &entry->rendered_at) &&
             read_time(&members[EXPIRES], &entry->expires_at) && read_part(&members[ETAG], &entry->etag) &&
@@ -80,6 +80,18 @@ enum envelope_result envelope_read(const char *bytes, size_t length, const char 
     }
     msgpack_unpacked_destroy(&unpacked); /* what it holds of bin and str points into `bytes` */
     return result;
+}
+
+/* Looked at before all else: what has the right one is ours, unless somebody means to deceive. */
+static bool has_checksum(const char *bytes, size_t length, const char *key, size_t key_length)
+{
+    if (length <= CHECKSUM_LENGTH)
+        return false;
+    const unsigned char *at = (const unsigned char *)bytes + length - CHECKSUM_LENGTH;
+    uint64_t there = 0;
+    for (int i = 1; i < CHECKSUM_LENGTH; i++) /* the highest byte first */
+        there = there << 8 | at[i];
+    return at[0] == NUMBER_64 && there == checksum(bytes, length - CHECKSUM_LENGTH, key, key_length);
 }
 
 /* The key is in it: a value that was copied to another key is none there. Without a seed, as hosts must agree. */
