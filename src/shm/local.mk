@@ -8,9 +8,9 @@ EXTRA_DIST += src/shm/README.md docs/metrics.md
 
 if HAVE_CHECK
 check_PROGRAMS += tests/unit/test_statistics tests/unit/test_hot tests/unit/test_hot_room tests/unit/test_hot_deaths \
-  tests/unit/test_hot_torture
+  tests/unit/test_hot_steps tests/unit/test_hot_torture
 TESTS += tests/unit/test_statistics tests/unit/test_hot tests/unit/test_hot_room tests/unit/test_hot_deaths \
-  tests/unit/test_hot_torture
+  tests/unit/test_hot_steps tests/unit/test_hot_torture
 tests_unit_test_statistics_SOURCES = tests/unit/test_statistics.c
 tests_unit_test_statistics_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_statistics_LDADD = libshm.a $(BASE_LIBS) $(UNIT_LIBS)
@@ -23,6 +23,9 @@ tests_unit_test_hot_room_LDADD = libshm.a $(BASE_LIBS) $(UNIT_LIBS) -lm
 tests_unit_test_hot_deaths_SOURCES = tests/unit/test_hot_deaths.c tests/unit/hot_rig.c tests/unit/hot_rig.h
 tests_unit_test_hot_deaths_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_hot_deaths_LDADD = libshm.a $(BASE_LIBS) $(UNIT_LIBS)
+tests_unit_test_hot_steps_SOURCES = tests/unit/test_hot_steps.c tests/unit/hot_rig.c tests/unit/hot_rig.h
+tests_unit_test_hot_steps_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_hot_steps_LDADD = libshm.a $(BASE_LIBS) $(UNIT_LIBS)
 tests_unit_test_hot_torture_SOURCES = tests/unit/test_hot_torture.c
 tests_unit_test_hot_torture_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_hot_torture_LDADD = libshm.a $(BASE_LIBS) $(UNIT_LIBS)

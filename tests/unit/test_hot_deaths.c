@@ -256,7 +256,9 @@ END_TEST
 START_TEST(test_an_old_generation_that_was_not_put_away_is_dropped)
 {
     leave_a_cache();
+    ck_assert_int_eq(hot_rig_find("events:850"), 851);
     ((struct hot_header *)hot_region.writable)->generation++;
+    ck_assert_int_eq(hot_rig_find("events:850"), HOT_RIG_MISSING);
     ck_assert_uint_eq(hot_open(false, NULL, NULL), 0);
     ck_assert_int_eq(entries(), 0);
     struct hot_statistics statistics;
