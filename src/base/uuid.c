@@ -74,6 +74,11 @@ void uuid_v7(char text[UUID_TEXT_SIZE])
     bytes[7] = (unsigned char)moment;
     bytes[8] = (unsigned char)(0x80 | (bytes[8] & 0x3f));
 
+    uuid_from_bytes(bytes, text);
+}
+
+void uuid_from_bytes(const unsigned char bytes[16], char text[UUID_TEXT_SIZE])
+{
     write_hex(bytes, 4, text);
     write_hex(bytes + 4, 2, text + 9);
     write_hex(bytes + 6, 2, text + 14);

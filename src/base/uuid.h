@@ -19,5 +19,7 @@ bool uuid_parse(const char *bytes, size_t length, char text[UUID_TEXT_SIZE]) MUS
 
 /* The 16 bytes of an id in the form that the functions above write; their order (memcmp) is PostgreSQL's. */
 void uuid_to_bytes(const char text[UUID_TEXT_SIZE], unsigned char bytes[16]);
+/* And back. */
+void uuid_from_bytes(const unsigned char bytes[16], char text[UUID_TEXT_SIZE]);
 
 #endif

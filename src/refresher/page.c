@@ -4,7 +4,6 @@
 #include "refresher/page.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "identity/cursor.h"
@@ -69,17 +68,6 @@ bool page_ids_read(const char *array, struct page_content *content)
     return at[1] == '\0';
 }
 
-static void id_text(const unsigned char bytes[DIRECTORY_ID_SIZE], char text[UUID_TEXT_SIZE])
-{
-    char *to = text;
-    for (size_t i = 0; i < DIRECTORY_ID_SIZE; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10)
-            *to++ = '-';
-        snprintf(to, 3, "%02x", bytes[i]);
-        to += 2;
-    }
-}
-
 /* As api/parameters.c writes it: the length keeps values apart whatever they contain. */
 static void append_filter(struct buffer *scope, const char *value)
 {
@@ -95,7 +83,7 @@ static void sign(const struct hot_key *key, const struct page_content *content, 
 {
     struct cursor cursor = {.place = content->last.start};
     struct buffer scope = {0};
-    id_text(content->last.id, cursor.id);
+    uuid_from_bytes(content->last.id, cursor.id);
     buffer_append_text(&scope, "events");
     append_filter(&scope, key->category);
     append_filter(&scope, is_default(key->status) ? "" : key->status);

@@ -69,6 +69,10 @@ START_TEST(test_ids_are_version_7_and_never_go_back)
         ck_assert_int_eq(id[14], '7');
         ck_assert_ptr_nonnull(strchr("89ab", id[19]));
         ck_assert(uuid_parse(id, strlen(id), parsed));
+        unsigned char bytes[16];
+        uuid_to_bytes(id, bytes);
+        uuid_from_bytes(bytes, parsed);
+        ck_assert_str_eq(parsed, id);
         ck_assert_str_eq(id, parsed);
         ck_assert_int_lt(strcmp(last, id), 0);
         memcpy(last, id, sizeof last);
