@@ -27,9 +27,9 @@ HTTP_LIBS = libhttp.a $(LLHTTP_ARCHIVE) $(LLHTTP_LIBS) $(JANSSON_LIBS)
 
 if HAVE_CHECK
 HTTP_RIG = tests/unit/http_rig.c tests/unit/http_rig.h
-HTTP_TESTS = tests/unit/test_body tests/unit/test_connection tests/unit/test_guard tests/unit/test_http_faults \
-  tests/unit/test_intake tests/unit/test_problem tests/unit/test_relief tests/unit/test_repeat tests/unit/test_router tests/unit/test_server \
-  tests/unit/test_shared_answer
+HTTP_TESTS = tests/unit/test_body tests/unit/test_connection tests/unit/test_guard tests/unit/test_hit_path \
+  tests/unit/test_http_faults tests/unit/test_intake tests/unit/test_problem tests/unit/test_relief \
+  tests/unit/test_repeat tests/unit/test_router tests/unit/test_server tests/unit/test_shared_answer
 check_PROGRAMS += $(HTTP_TESTS)
 TESTS += $(HTTP_TESTS)
 tests_unit_test_body_SOURCES = tests/unit/test_body.c
@@ -41,6 +41,11 @@ tests_unit_test_connection_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
 tests_unit_test_guard_SOURCES = tests/unit/test_guard.c
 tests_unit_test_guard_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_guard_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
+tests_unit_test_hit_path_SOURCES = tests/unit/test_hit_path.c $(HTTP_RIG)
+tests_unit_test_hit_path_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_hit_path_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc \
+  -Wl,--wrap=read -Wl,--wrap=send -Wl,--wrap=sendmsg
+tests_unit_test_hit_path_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
 tests_unit_test_http_faults_SOURCES = tests/unit/test_http_faults.c $(HTTP_RIG)
 tests_unit_test_http_faults_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_http_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=accept4 -Wl,--wrap=read -Wl,--wrap=send -Wl,--wrap=sendmsg
