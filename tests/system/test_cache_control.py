@@ -2,8 +2,10 @@
 
 import json
 import os
+import pathlib
 import re
 import signal
+import subprocess
 import time
 
 import psycopg
@@ -11,10 +13,11 @@ import pytest
 
 from api import Person
 from conftest import run_turnout
+from faults import can_trace
 from metrics import grown, scrape
 from own_redis import OwnRedis
 from sql_harness import OWNER, wait_until
-from traffic import add_event, is_alive, pids, stopped, wait_replaced
+from traffic import add_event, is_alive, pids, state_of, stopped, wait_replaced
 
 PING = "200ms"
 SANITIZED = "TURNOUT_SANITIZER_LOGS" in os.environ
@@ -108,6 +111,31 @@ def test_one_that_hangs_is_replaced_after_the_ping_time_out_and_readers_do_not_n
     assert grown(daemon, before, "process_restarts_total", role="refresher", cause="unresponsive") == 1
     assert grown(daemon, before, "cache_distrusted_total") == 0
     assert daemon.internal("/readyz").status == 200, "once warm is warm for the life of the daemon"
+
+
+def test_what_a_dead_worker_was_sending_from_is_free_again(new_turnout, tmp_path):
+    """It is stopped between handing an answer to the kernel and letting go of it, and killed there."""
+    if not can_trace():
+        pytest.skip("strace is missing, or may not attach to a process here")
+    turnout = new_turnout(workers=1, ping_interval=PING, ping_timeout="5m")
+    made = Person(turnout, "organizer").event()
+    read_until_cached(turnout, made)
+    victim, = pids(turnout, "worker")
+    calls = "send,sendto,sendmsg"
+    with subprocess.Popen(["strace", "-o", str(tmp_path / "trace"), "-p", str(victim), "-e", f"trace={calls}",
+                           "-e", f"inject={calls}:signal=SIGSTOP:when=1"], stderr=subprocess.DEVNULL) as tracer, turnout.connect(60) as client:
+        try:
+            wait_until(lambda: re.search(r"TracerPid:\t[1-9]", pathlib.Path(f"/proc/{victim}/status").read_text(encoding="ascii")),
+                       "strace is attached")
+            client.sendall(f"GET /api/events/{made['id']} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert client.recv(65536).startswith(b"HTTP/1.1 200")
+            wait_until(lambda: state_of(victim) in "Tt", "it stands still")
+            assert cache(turnout)[0]["pins"] == 1
+        finally:
+            os.kill(victim, signal.SIGKILL)
+            tracer.wait(30)
+    wait_replaced(turnout, "worker", victim)
+    assert cache(turnout)[0]["pins"] == 0
 
 
 # --- who holds what ---
