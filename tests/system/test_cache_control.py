@@ -99,6 +99,19 @@ def test_killed_it_is_back_at_once_and_only_a_crash_costs_what_it_had_written(da
     assert daemon.get(f"/api/events/{event['id']}").status == 200
 
 
+def test_from_the_crash_on_nobody_believes_what_it_wrote_and_be_it_that_the_master_does_not_know_yet(daemon, event):
+    read_until_cached(daemon, event)
+    path, victim = f"/api/events/{event['id']}", pids(daemon, "refresher")[0]
+    before = scrape(daemon)
+    assert daemon.get(path).status == 200 and grown(daemon, before, "cache_hits_total", pattern="event") == 1
+    with stopped([daemon.pid]):
+        os.kill(victim, signal.SIGSEGV)
+        wait_until(lambda: not is_alive(victim), "it is dead")
+        assert daemon.get(path).json()["title"] == "For everybody"
+        assert grown(daemon, before, "cache_hits_total", pattern="event") == 1, "PostgreSQL was asked"
+    wait_replaced(daemon, "refresher", victim)
+
+
 def test_one_that_hangs_is_replaced_after_the_ping_time_out_and_readers_do_not_notice(daemon, event):
     read_until_cached(daemon, event)
     before, victim = scrape(daemon), pids(daemon, "refresher")[0]
