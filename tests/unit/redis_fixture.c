@@ -118,7 +118,7 @@ void redis_fixture_start(void)
 void redis_fixture_fresh(void)
 {
     heard = (struct heard){.opened = 0};
-    if (server() != 0) /* of a test that failed, it may stand still */
+    if (server() != 0) /* that of the test before, it may stand still */
         redis_fixture_stop();
     (void)unlink(redis_fixture_path("dump.rdb"));
     redis_fixture_start();

@@ -3,7 +3,8 @@
 # TCP. Ends and removes what is left of it, whatever became of the command, and exits as the command did.
 #
 # For the command: TURNOUT_TEST_REDIS is the folder (redis.sock, password, pid, dump.rdb when saved), and TURNOUT_TEST_REDIS_START
-# a shell command line that starts the server. Not started here: it would not have written its pid when the command looks for it.
+# a shell command line that starts the server. The pid is written by that, not by the server, which does it some time after its start:
+# it would be left behind where the command ends before.
 set -eu
 
 server=$(command -v redis-server || true)
@@ -33,16 +34,16 @@ unixsocket $folder/redis.sock
 unixsocketperm 700
 requirepass "a password with spaces"
 dir $folder
-pidfile $folder/pid
 logfile $folder/log
-daemonize yes
+daemonize no
 save ""
 appendonly no
 enable-debug-command yes
 END
 
 TURNOUT_TEST_REDIS=$folder
-TURNOUT_TEST_REDIS_START="$server $folder/redis.conf"
+# In a session of its own: check ends the process group of each test, and the number of a process that is gone may be another's.
+TURNOUT_TEST_REDIS_START="setsid $server $folder/redis.conf >/dev/null 2>&1 </dev/null & echo \$! >$folder/pid"
 export TURNOUT_TEST_REDIS TURNOUT_TEST_REDIS_START
 status=0
 "$@" || status=$?
