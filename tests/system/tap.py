@@ -35,7 +35,6 @@ class _Pair:
         self.down = collections.deque()  # what the server said and the client has not been given
         self.up = collections.deque()
         self.buffer = b""
-        self.answers = 0  # that passed
 
     async def run(self):
         try:
@@ -77,11 +76,16 @@ class _Pair:
                 self.up.append(data)
             else:
                 self.server_writer.write(data)
+        # What was sent before the end arrives, as in a network.
+        while self.up:
+            await asyncio.sleep(0.005)
 
     async def _pump_down(self):
         while data := await self.server_reader.read(1 << 16):
             await self.tap.wait(self.name, up=False)
             for message in self._messages(data) if self.tap.postgres else [data]:
+                if self.client_writer.is_closing():
+                    continue
                 if self.down or self.tap.is_held(self, up=False):
                     self.down.append(message)
                 else:
@@ -99,6 +103,17 @@ class _Pair:
 
     def held_answers(self):
         return sum(message[:1] == b"Z" for message in self.down)
+
+    def answers_until(self, words):
+        """How many whole answers wait up to the one with these bytes in it, with that one; 0: it has not come."""
+        answers, found = 0, False
+        for message in self.down:
+            found = found or words in message
+            if message[:1] == b"Z":
+                answers += 1
+                if found:
+                    return answers
+        return 0
 
     def release(self, answers):
         """Passes on so many whole answers. None: everything, in both directions."""
@@ -193,6 +208,11 @@ class Tap:
 
     def wait_held(self, name, answers=1, patience=20):
         wait_until(lambda: self.held_answers(name) >= answers, f"{answers} answers to {name} are held", patience)
+
+    def wait_held_with(self, name, words):
+        """Until an answer with these bytes in it is held; answers how many have to be released for it."""
+        return wait_until(lambda: self._call(lambda: max((pair.answers_until(words) for pair in self._matching(name)), default=0)),
+                          f"an answer with {words} is held")
 
     def release(self, name, answers=1):
         """Lets whole answers go, on each connection of the name; what follows them is still held."""
