@@ -235,11 +235,12 @@ def compare(targets, case, wishes, load_cpu):
         for place in range(len(targets)):
             target = targets[(number + place) % len(targets)]
             rounds[target.name].append(measure(target, case, wishes, load_cpu))
+    least = min(row[0] for row in rounds[targets[0].name])
     for target in targets:
         cpu, rate, p50, p99, busy = zip(*rounds[target.name])
         ratios = [mine[0] / its[0] for mine, its in zip(rounds[target.name], rounds[targets[0].name])]
         print(f"{case:6}{target.name:15}{spread(cpu, '{:.2f}'):>22}{statistics.median(rate):>12.0f}{statistics.median(p50):>8.0f}"
-              f"{statistics.median(p99):>8.0f}{statistics.median(busy):>7.0%}{spread(ratios, '{:.2f}'):>24}", flush=True)
+              f"{statistics.median(p99):>8.0f}{statistics.median(busy):>7.0%}{spread(ratios, '{:.2f}'):>24}{min(cpu) / least:>8.2f}", flush=True)
 
 
 def check_hits(turnout, before):
@@ -282,7 +283,7 @@ def main():
             print(f"{case}: {len(ask(ours.port, path).body)} bytes; header block: "
                   + ", ".join(f"{target.name} {header_size(target, target.paths[case])}" for target in targets))
         print(f"{wishes.connections} connections, {wishes.rounds} rounds of {wishes.seconds:g} s each; median [least..most]\n"
-              f"{'':21}{'CPU us/request':>22}{'requests/s':>12}{'p50 us':>8}{'p99 us':>8}{'busy':>7}{'CPU against nginx':>24}")
+              f"{'':21}{'CPU us/request':>22}{'requests/s':>12}{'p50 us':>8}{'p99 us':>8}{'busy':>7}{'CPU against nginx':>24}{'least':>8}")
         before = scrape(ours.turnout)
         for case in ("page", "small", "304"):
             if wishes.only in (None, case):
