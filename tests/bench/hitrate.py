@@ -14,6 +14,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "system"))
 
 import cached  # noqa: E402  pylint: disable=wrong-import-position
+from load import run_clients  # noqa: E402  pylint: disable=wrong-import-position
 from loader import Loader  # noqa: E402  pylint: disable=wrong-import-position
 from metrics import scrape  # noqa: E402  pylint: disable=wrong-import-position
 from own_postgres import own_postgres  # noqa: E402  pylint: disable=wrong-import-position
@@ -68,7 +69,7 @@ def report(before, after, seconds, transactions):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=60)
-    parser.add_argument("--rate", type=int, default=1000, help="reads a second")
+    parser.add_argument("--rate", type=int, default=4000, help="reads a second")
     parser.add_argument("--cache", default="64m", help="cache_size")
     wishes = parser.parse_args()
     chance = random.Random(1)
@@ -84,6 +85,7 @@ def main():
 
         def transactions():
             return world.admin.execute("select xact_commit from pg_stat_database where datname = current_database()").fetchone()[0]
+        look_once(world.turnout, events)
         with Loader(world.turnout, ranked, mix=BROWSE, rate=wishes.rate, duration="10m", people=500) as reading, \
                 Loader(world.turnout, ranked, mix=WRITE, rate=EDITS + REGISTRATIONS, duration="10m", connections=10, people=0,
                        tokens=writers_tokens(world, admins)) as writing:
@@ -96,6 +98,17 @@ def main():
             assert latency["failed"] == 0, (name, latency["failures"][:3])
             print(f"{name}: {latency['answered'] / latency['seconds']:.0f}/s")
         report(before, after, seconds, counted_after - counted)
+
+
+def look_once(turnout, events):
+    """As on a host that has run for a while: each event has been looked at."""
+    left = list(events)
+
+    async def script(client, _):
+        while left:
+            answer = await client.get(f"/api/events/{left.pop()}")
+            assert answer.status == 200, answer.body
+    run_clients(turnout.port, 16, script)
 
 
 def writers_tokens(world, tokens):
