@@ -5,7 +5,7 @@ Events are named by their version: `title` is the number that `version` is, as p
 """
 
 import contextlib
-import random
+import itertools
 import threading
 import time
 
@@ -97,10 +97,11 @@ def change(connection, *events):
 
 
 class Writers:
-    """Changes events of a list, some `rate` times a second, each in a transaction of its own, until the block ends."""
+    """Changes events of a list in their turn, `batch` in a transaction, some `rate` transactions a second, until the block ends."""
 
     def __init__(self, cluster, turnout, events, rate=100, batch=1):
         self.cluster, self.turnout, self.events, self.pause, self.batch = cluster, turnout, events, 1 / rate, batch
+        self.turns = itertools.cycle(events)
         self.commits = 0
         self.lost = 0
         self.last = {}  # version by event, committed for certain
@@ -135,7 +136,7 @@ class Writers:
     def _write(self, connection):
         due = time.monotonic()
         while self.going:
-            chosen = random.sample(self.events, min(self.batch, len(self.events)))
+            chosen = list(itertools.islice(self.turns, self.batch))
             with connection.transaction():
                 rows = connection.execute(ONE_MORE, (chosen,)).fetchall()
                 connection.execute(ONE_REGISTERED, (chosen,))
