@@ -63,10 +63,8 @@ void control_cache_show(struct protocol_reply *reply)
                                 statistics_total(STATISTICS_CACHE_SEGMENTS, state, LABEL_NONE_ONE));
     protocol_reply_fact_int(reply, "pins", statistics_total(STATISTICS_CACHE_PINS, LABEL_NONE_ONE, LABEL_NONE_ONE));
     int64_t generation = statistics_total(STATISTICS_CACHE_GENERATION, LABEL_NONE_ONE, LABEL_NONE_ONE);
-    int64_t behind = statistics_total(STATISTICS_CACHE_BEHIND, LABEL_NONE_ONE, LABEL_NONE_ONE);
     protocol_reply_fact_int(reply, "generation", generation);
-    /* no refresher has told anything where there is no generation */
-    const char *coherent = moment(generation == 0 ? 0 : clock_realtime() - behind, text);
+    const char *coherent = moment(statistics_total(STATISTICS_CACHE_COHERENT, LABEL_NONE_ONE, LABEL_NONE_ONE), text);
     protocol_reply_fact_text(reply, "coherent_since", coherent, coherent == NULL ? 0 : strlen(coherent));
 }
 

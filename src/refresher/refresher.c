@@ -74,6 +74,8 @@ static void on_progress(void)
     struct coherence_point point;
     if (coherence_advance(&point)) {
         hot_store_cursor(point.cursor, strlen(point.cursor) + 1);
+        statistics_set(STATISTICS_CACHE_COHERENT, LABEL_NONE_ONE, LABEL_NONE_ONE,
+                       clock_realtime() - (clock_monotonic() - point.sent_at));
         if (!hot_extend(point.sent_at, point.sent_at + refresher.configuration->coherent_time)) {
             log_warning("workers had given the hot cache up: it begins anew");
             render_all_again(false);
@@ -271,8 +273,6 @@ static void sample(void)
     statistics_set(STATISTICS_CACHE_SEGMENTS, LABEL_SEGMENT_SEALED, LABEL_NONE_ONE, now.segments_sealed);
     statistics_set(STATISTICS_CACHE_PINS, LABEL_NONE_ONE, LABEL_NONE_ONE, now.pins);
     statistics_set(STATISTICS_CACHE_GENERATION, LABEL_NONE_ONE, LABEL_NONE_ONE, now.generation);
-    statistics_set(STATISTICS_CACHE_BEHIND, LABEL_NONE_ONE, LABEL_NONE_ONE,
-                   now.coherent_at == 0 ? 0 : moment - now.coherent_at);
     pool_metrics_sample_feed(LABEL_POOL_REFRESHER_FEED, refresher.feed);
     pool_metrics_sample(LABEL_POOL_REFRESHER_RENDER, refresher.pool);
     usage_sample();

@@ -385,8 +385,8 @@
            "Times that nobody could say what had changed, so that everything was rendered again.")                     \
     FAMILY(CACHE_FEED_HEARD, GAUGE, NUMBER, "cache_feed_notifications", NONE, NONE,                                    \
            "1: notifications of PostgreSQL arrive; 0: they do not, or it is away.")                                    \
-    FAMILY(CACHE_BEHIND, GAUGE, MICROSECONDS, "cache_behind_seconds", NONE, NONE,                                      \
-           "How long ago everything in the hot cache was known to show every commit.")                                 \
+    FAMILY(CACHE_COHERENT, LATEST, MICROSECONDS, "cache_coherent_timestamp_seconds", NONE, NONE,                       \
+           "As of when the whole hot cache is known to show every commit, in seconds since 1970; 0: not yet.")         \
     FAMILY(CACHE_OLDEST, GAUGE, MICROSECONDS, "cache_oldest_timestamp_seconds", PATTERN, NONE,                         \
            "When the oldest of these entries was rendered, in seconds since 1970; 0: there is none.")                  \
     FAMILY(CACHE_PINS, GAUGE, NUMBER, "cache_pins", NONE, NONE, "Workers that are sending from a segment.")            \
