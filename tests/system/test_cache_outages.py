@@ -70,7 +70,8 @@ def test_redis_stopped_frozen_and_back_costs_nobody_more_than_its_time_out(world
     with capsys.disabled():
         print("\nslowest cold request, ms: " + ", ".join(f"{name} {seconds * 1000:.0f}" for name, seconds in slowest.items()), end="")
     assert max(slowest.values()) < 5 * CALLS * REDIS_TIMEOUT
-    assert len(turnout.log_lines("level=warning", "Redis cannot be used")) == 2
+    # an outage soon after another one brings no second line
+    assert 1 <= len(turnout.log_lines("level=warning", "Redis cannot be used")) <= 2
 
 
 def test_cached_reads_outlive_postgresql_for_as_long_as_they_may(world, capsys):

@@ -217,7 +217,8 @@ def test_an_end_during_a_reload_ends_it(new_turnout):
             wait_until(lambda: len(turnout.log_lines(RELOADED)) >= moment - 1, "a moment")  # pylint: disable=cell-var-from-loop
         turnout.process.send_signal(signal.SIGTERM)
         assert turnout.process.wait(30) == 0
-        assert {one.wait(30) for one in asking} <= {0, 1, 3}
+        # 4: in force, but a process had ended before it could say so
+        assert {one.wait(30) for one in asking} <= {0, 1, 3, 4}
         for one in asking:
             one.communicate()
         turnout.start()

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 import server
-from api import Person, event_fields
+from api import Person, event_fields, eventually
 from sql_harness import APP, Database, wait_until
 
 
@@ -141,7 +141,7 @@ def test_registrations_keep_the_department_that_was_theirs(turnout, import_file,
     event = organizer.event()
     assert person.register(event).status == 201
     import_file(f"email,department,name\n{person.email},Mill,Renamed\n")
-    assert turnout.get("/api/users/me", person.token).json()["department"] == "Mill"
+    assert eventually(lambda: turnout.get("/api/users/me", person.token).json()["department"]) == "Mill"
     assert database.rows("select department from turnout.registrations where user_id = %s", (person.id,)) == [("Works",)]
     assert database.rows("select department, registered from turnout.event_department_counts where event_id = %s", (event["id"],)) == [("Works", 1)]
 
@@ -151,8 +151,8 @@ def test_an_imported_role_counts_at_once_for_tokens_without_one(turnout, import_
     assert turnout.get("/api/users/me", token).json()["role"] == "participant"
     assert turnout.post("/api/events", token, json=event_fields()).status == 403
     import_file("email,role\npromoted@example.com,organizer\n")
-    assert turnout.get("/api/users/me", token).json()["role"] == "organizer"
     assert turnout.post("/api/events", token, json=event_fields()).status == 201
+    assert eventually(lambda: turnout.get("/api/users/me", token).json()["role"]) == "organizer"
 
 
 # What is refused
