@@ -108,7 +108,7 @@ bool call_send(struct call *call, struct redis_connection *connection, const str
         say_buffer(&words, &call->key);
         break;
     case STORE_CALL_COUNT:
-        INVARIANT(!"a kind of call");
+        INVARIANT(false); /* no kind of call */
     }
     return redis_connection_send(connection, words.count, words.texts, words.lengths, replied, call);
 }

@@ -6,10 +6,12 @@ Events are named by their version: `title` is the number that `version` is, as p
 
 import contextlib
 import itertools
+import os
 import threading
 import time
 
 import psycopg
+import pytest
 
 from metrics import scrape
 from own_postgres import connect, own_turnout
@@ -19,6 +21,8 @@ from sql_harness import APP, wait_until
 from tap import Tap
 from traffic import add_event, pids, wait_replaced
 
+# Of tests that bring about a crash.
+crashes = pytest.mark.skipif("TURNOUT_SANITIZER_LOGS" in os.environ, reason="a sanitizer reports the crash that the test brings about")
 # What a refresher may need at most from commit to new body, where nothing is wrong: five times what is promised.
 SOON = 0.5
 

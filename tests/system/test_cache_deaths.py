@@ -82,6 +82,7 @@ def test_a_refresher_that_is_killed_every_second_is_not_noticed(world, capsys):
               f"{max(shares):.2f} s", end="")
 
 
+@cached.crashes
 def test_after_a_crash_of_the_refresher_nothing_that_it_left_is_served(world):
     turnout = world.turnout
     cached.wait_cached(turnout, "/api/events")

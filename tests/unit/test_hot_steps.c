@@ -55,12 +55,13 @@ static void reuse_segments(void)
     for (unsigned i = 0; i < 10; i++) {
         const char *other = others[i % 2];
         memset(bytes, 'a' + (int)i, sizeof bytes);
+        version++;
         struct hot_entry entry = {
             .key = other,
             .key_length = strlen(other),
             .pattern = HOT_PATTERN_EVENT,
             .ticket = hot_ticket(other, strlen(other)),
-            .version = {.epoch = 1, .xmax = ++version},
+            .version = {.epoch = 1, .xmax = version},
             .expires_at = INT64_MAX,
             .bodies[HOT_IDENTITY] = {.bytes = bytes,
                                      .length = LARGE - version * 7919 % 200000,
