@@ -196,7 +196,12 @@ def repeated(scene, name):
 
 def not_modified(scene, name):
     path = f"/api/events/{scene.organizer.event()['id']}" if name == "readEvent" else None
-    yield scene.request(name, path=path, headers={"If-None-Match": scene.request(name, path=path).headers["etag"]})
+
+    def unchanged():
+        answer = scene.request(name, path=path, headers={"If-None-Match": scene.request(name, path=path).headers["etag"]})
+        return answer if answer.status == 304 else None
+    # What was written before may still be on its way into the cache, between the two.
+    yield wait_until(unchanged, "it is what it was a moment ago")
 
 
 def unreadable(scene, name):
