@@ -181,6 +181,13 @@ def wait_cached(turnout, *paths, patience=20, **keywords):
         wait_until(lambda path=path: is_hit(turnout, path, **keywords), f"{path} is in the cache", patience)
 
 
+def wait_coherent(*turnouts):
+    """Until what has been committed by now is behind each cache: nothing of it is rendered or deleted any more."""
+    now = time.time()
+    for turnout in turnouts:
+        wait_until(lambda turnout=turnout: counted(turnout, "cache_coherent_timestamp_seconds") > now, "what was written is known", 20)
+
+
 def wait_version(turnout, event, version, patience=20):
     """Until the host shows this version of the event, or a later one; answers how long that took."""
     began = time.monotonic()

@@ -69,6 +69,7 @@ def cold(world, event, *turnouts):
 def test_a_thousand_who_ask_for_the_same_thing_at_once_cost_one_query(world):
     event = world.add_events(1)[0]
     turnout = world.turnout
+    cached.wait_coherent(turnout)
     cached.wait_cached(turnout, f"/api/events/{event}")
     cold(world, event, turnout)
     before, own = scrape(turnout), asked_themselves(turnout)
@@ -86,6 +87,7 @@ def test_on_two_hosts_it_is_one_query_in_all(cluster, world):
     first = world.turnout
     # The way of the first to PostgreSQL is longer, so that the query is under way while the other host asks.
     with cached.second_host(cluster, first, redis_socket=world.redis.socket, fill_timeout="10s", workers=2) as second:
+        cached.wait_coherent(first, second)
         for turnout in (first, second):
             cached.wait_cached(turnout, f"/api/events/{event}")
         for _ in range(3):
@@ -142,6 +144,7 @@ def crowded(cluster):
         made.admin.execute("drop index turnout.events_search_idx")
         made.events = made.add_many(1800, starts_in="90 days")
         made.admin.execute(LONG, (LINES, made.events))
+        cached.wait_coherent(made.turnout)
         yield made
 
 
