@@ -10,15 +10,13 @@
 #include "api/resources.h"
 #include "api/statements.h"
 
-#define DEFAULT_STATUS "published"
-
 /* ---- the list ---- */
 
 static const char *get_filter(struct http_request *request, const char *name)
 {
     const char *value = parameters_get(request, name);
     /* to ask for what is the default is to ask for nothing: the same page, the same cursors */
-    return value != NULL && strcmp(name, "status") == 0 && strcmp(value, DEFAULT_STATUS) == 0 ? NULL : value;
+    return value != NULL && strcmp(name, "status") == 0 && strcmp(value, LIST_STATUS_DEFAULT) == 0 ? NULL : value;
 }
 
 static const char *list_scope(struct http_request *request)

@@ -9,8 +9,6 @@
 #include "base/text.h"
 
 #define LIST_PREFIX "events:list:"
-#define LIMIT_MOST 100
-#define DEFAULT_STATUS "published"
 
 static bool is_category(const char *text, size_t length)
 {
@@ -21,7 +19,7 @@ static bool is_category(const char *text, size_t length)
 /* Drafts are their organizers' alone. */
 static bool is_public_status(const char *text)
 {
-    return strcmp(text, DEFAULT_STATUS) == 0 || strcmp(text, "completed") == 0 || strcmp(text, "cancelled") == 0;
+    return strcmp(text, LIST_STATUS_DEFAULT) == 0 || strcmp(text, "completed") == 0 || strcmp(text, "cancelled") == 0;
 }
 
 static bool is_role(const char *text)
@@ -51,8 +49,8 @@ bool hot_key_list(struct hot_key *key, const char *category, const char *status,
                   const char *after_id)
 {
     category = category == NULL ? "" : category;
-    status = status == NULL ? DEFAULT_STATUS : status;
-    if (!is_category(category, strlen(category)) || !is_public_status(status) || limit < 1 || limit > LIMIT_MOST)
+    status = status == NULL ? LIST_STATUS_DEFAULT : status;
+    if (!is_category(category, strlen(category)) || !is_public_status(status) || limit < 1 || limit > PAGE_LIMIT_MOST)
         return false;
     *key = (struct hot_key){.pattern = HOT_PATTERN_LIST, .limit = limit, .first_page = after_id == NULL};
     memcpy(key->category, category, strlen(category) + 1);
@@ -119,7 +117,7 @@ static bool parse_list(struct hot_key *key, char *rest)
     int64_t limit;
     int64_t place = 0;
     char id[UUID_TEXT_SIZE];
-    if (limit_text == NULL || !text_parse_int64(limit_text, 1, LIMIT_MOST, &limit))
+    if (limit_text == NULL || !text_parse_int64(limit_text, 1, PAGE_LIMIT_MOST, &limit))
         return false;
     if (*rest == '\0')
         return hot_key_list(key, category, status, limit, 0, NULL);

@@ -14,6 +14,12 @@
 #include "base/uuid.h"
 #include "shm/hot_read.h"
 
+/* What a list is asked for where nothing is said; its rule is in sql/rules/events_list.sql. Asking for the default and
+ * not asking are one key, one page, one cursor. */
+#define LIST_STATUS_DEFAULT "published"
+#define PAGE_LIMIT_DEFAULT 50
+#define PAGE_LIMIT_MOST 100
+
 struct hot_key {
     enum hot_pattern pattern;
     size_t length;

@@ -5,13 +5,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "api/hot_key.h"
 #include "base/object.h"
 #include "http/request.h"
 #include "identity/cursor.h"
 #include "pg/pool.h"
-
-#define PAGE_LIMIT_DEFAULT 50
-#define PAGE_LIMIT_MOST 100
 
 /* false: a parameter is unknown or stands twice; the request has been answered with 422. `known` ends with NULL. */
 bool parameters_check(struct http_request *request, const char *const *known) MUST_CHECK;

@@ -18,7 +18,6 @@
  * for anyway. */
 #define NEWLY_MAX 100
 #define PUBLISHED "published"
-#define LIMIT_DEFAULT 50
 
 static const char *const roles[] = {NULL, "participant", "organizer", "admin"};
 
@@ -136,9 +135,9 @@ static void want_newly_published(const struct pg_change *change, struct applicat
         return;
     hot_key_of(&key, HOT_PATTERN_EVENT, change->key, NULL);
     render_want(directory_add(&key));
-    if (hot_key_list(&key, NULL, PUBLISHED, LIMIT_DEFAULT, 0, NULL))
+    if (hot_key_list(&key, NULL, PUBLISHED, PAGE_LIMIT_DEFAULT, 0, NULL))
         render_want(directory_add(&key));
-    if (hot_key_list(&key, change->after.category, PUBLISHED, LIMIT_DEFAULT, 0, NULL))
+    if (hot_key_list(&key, change->after.category, PUBLISHED, PAGE_LIMIT_DEFAULT, 0, NULL))
         render_want(directory_add(&key));
 }
 

@@ -10,8 +10,6 @@
 
 /* Changes with the layout: an entry of another one counts as changed. */
 #define META_FORM 1
-#define STATUS_DEFAULT "published"
-#define LIMIT_DEFAULT 50
 
 size_t page_meta_write(const struct page_content *content, unsigned char meta[PAGE_META_MAX])
 {
@@ -76,7 +74,7 @@ static void append_filter(struct buffer *scope, const char *value)
 
 static bool is_default(const char *status)
 {
-    return strcmp(status, STATUS_DEFAULT) == 0;
+    return strcmp(status, LIST_STATUS_DEFAULT) == 0;
 }
 
 static void sign(const struct hot_key *key, const struct page_content *content, char text[CURSOR_TEXT_MAX])
@@ -117,7 +115,7 @@ void page_link(const struct hot_key *key, const struct page_content *content, st
         buffer_printf(lines, "category=%s&", key->category);
     if (!is_default(key->status))
         buffer_printf(lines, "status=%s&", key->status);
-    if (key->limit != LIMIT_DEFAULT)
+    if (key->limit != PAGE_LIMIT_DEFAULT)
         buffer_printf(lines, "limit=%" PRId64 "&", key->limit);
     sign(key, content, cursor);
     buffer_printf(lines, "cursor=%s>; rel=\"next\"\r\n", cursor);

@@ -11,8 +11,6 @@
 
 /* What is wanted at a time: changes and who waits pass between. */
 #define AT_A_TIME 8
-#define STATUS "published"
-#define LIMIT_DEFAULT 50
 
 enum { WHAT, VALUE };
 
@@ -38,7 +36,7 @@ static bool key_of(const char *what, const char *value, struct hot_key *key)
 {
     char id[UUID_TEXT_SIZE];
     if (strcmp(what, "list") == 0)
-        return hot_key_list(key, value, STATUS, LIMIT_DEFAULT, 0, NULL);
+        return hot_key_list(key, value, LIST_STATUS_DEFAULT, PAGE_LIMIT_DEFAULT, 0, NULL);
     if (strcmp(what, "event") != 0 || !uuid_parse(value, strlen(value), id))
         return false;
     hot_key_of(key, HOT_PATTERN_EVENT, id, NULL);

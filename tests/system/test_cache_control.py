@@ -214,6 +214,7 @@ def test_only_the_refresher_may_write_where_others_read(daemon):
 
 
 def test_what_is_read_twice_is_a_hit_and_shown_by_pattern(daemon, event):
+    cached.wait_coherent(daemon)
     read_until_cached(daemon, event)
     assert daemon.get("/api/events?limit=91").status == 200, "which nobody has asked for before"
     before, rows_before = cache(daemon)
