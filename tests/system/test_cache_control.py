@@ -221,6 +221,7 @@ def test_what_is_read_twice_is_a_hit_and_shown_by_pattern(daemon, event):
     for _ in range(10):
         assert daemon.get(f"/api/events/{event['id']}").status == 200
     wait_until(lambda: cache(daemon)[1]["events"]["hits"] == rows_before["events"]["hits"] + 10, "ten more hits are shown")
+    wait_until(lambda: cache(daemon)[1]["events"]["oldest"], "the oldest has been looked for")
     shown, rows = cache(daemon)
     assert rows["events"]["entries"] >= 1 and rows["events"]["bytes"] > 0 and rows["events"]["oldest"] is not None
     assert rows["events:list"]["misses"] >= 1 and rows["events:list"]["fills"] >= 1
