@@ -13,9 +13,10 @@ import sys
 LAYERS = {
     "base": 0,
     "shm": 1, "http": 1, "pg": 1, "redis": 1, "identity": 1,
-    "api": 2,
-    "worker": 3, "refresher": 3, "mailer": 3, "scheduler": 3,
-    "master": 4,
+    "registration": 2,
+    "api": 3,
+    "worker": 4, "refresher": 4, "mailer": 4, "scheduler": 4,
+    "master": 5,
 }
 # The control language stands beside the layers: who speaks it, and what it needs.
 CTL_MAY_INCLUDE = {"base", "pg", "identity", "ctl"}
