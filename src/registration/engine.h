@@ -2,10 +2,10 @@
  * commit, however many people it holds; with nothing in flight an order leaves at once, alone. Worker process; uses two
  * pools of its own.
  *
- * The main lane sends with seats rows that somebody else holds skipped; such items come back `busy` and go again with the
- * next call. An event whose items stay busy gets into the busy lane: calls of one event each on a connection of their own,
- * which wait for the row for a bounded time. One that outlasts that is stuck: a single order of it is tried now and then,
- * the others wait for that until their deadline. So a held row never holds up other events. */
+ * The main lane sends with seats rows that somebody else holds skipped; such items come back `busy` and go again with
+ * the next call. An event whose items stay busy gets into the busy lane: calls of one event each on a connection of
+ * their own, which wait for the row for a bounded time. One that outlasts that is stuck: a single order of it is tried
+ * now and then, the others wait for that until their deadline. So a held row never holds up other events. */
 #ifndef REGISTRATION_ENGINE_H
 #define REGISTRATION_ENGINE_H
 
@@ -27,13 +27,13 @@ struct engine_options {
 /* Once, before the first order. */
 void engine_start(const struct engine_options *options);
 
-/* Whether an order that came now would be refused: the queue is full, or longer than can be decided within queue_timeout.
- * Costs nothing, so it is asked before a request is read any further. 0: it may come; else the seconds, with jitter, after
- * which to come again. */
+/* Whether an order that came now would be refused: the queue is full, or longer than can be decided within
+ * queue_timeout. Costs nothing, so it is asked before a request is read any further. 0: it may come; else the seconds,
+ * with jitter, after which to come again. */
 int64_t engine_refusal(void) MUST_CHECK;
 
-/* Takes the order, also when the queue is full: whoever asked engine_refusal before it looked up the caller has been let
- * in. The deadline is set by the engine: now + queue_timeout. */
+/* Takes the order, also when the queue is full: whoever asked engine_refusal before it looked up the caller has been
+ * let in. The deadline is set by the engine: now + queue_timeout. */
 void engine_submit(struct order *order);
 
 struct engine_statistics {

@@ -48,7 +48,8 @@ struct order {
     const char *key;          /* Idempotency-Key; NULL: none */
     const char *request_hash; /* of what was asked, as bytea text; with a key */
     int64_t deadline;         /* clock_monotonic microseconds: not sent by then, it ends */
-    /* Whether its client is still there; asked before it costs a statement. An order that nobody wants ends OVERLOADED. */
+    /* Whether its client is still there; asked before it costs a statement. An order that nobody wants ends OVERLOADED.
+     */
     bool (*is_wanted)(const struct order *order);
     /* Exactly once, never from within engine_submit. The order is its maker's again. */
     void (*decided)(struct order *order, const struct order_decision *decision);
