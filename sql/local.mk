@@ -72,6 +72,8 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/users_import_check.sql \
   sql/rules/users_import_given.sql \
   sql/rules/users_import_merged.sql \
+  sql/rules/users_known.sql \
+  sql/rules/users_seen.sql \
   sql/rules/waitlist_place.sql \
   sql/rules/write_with_key.sql
 

@@ -1,6 +1,6 @@
 /* caller: who asks. Worker process; it may read the token, what a trusted proxy says, the worker's memo of both, and
- * call turnout.user_seen. A token that was verified a moment ago costs a hash; a new one a signature and one statement,
- * which makes the user where there is none. */
+ * ask PostgreSQL (people). A token that was verified a moment ago costs a hash; a new one a signature and a place in a
+ * call that many share, which makes the user where there is none. */
 #include "api/caller.h"
 
 #include <stdio.h>
@@ -11,8 +11,8 @@
 #include "api/answer.h"
 #include "api/api.h"
 #include "api/identity.h"
+#include "api/people.h"
 #include "api/proxied.h"
-#include "api/statements.h"
 #include "http/problem.h"
 #include "shm/statistics.h"
 
@@ -29,6 +29,7 @@ struct call {
     uint64_t generation; /* of the memo, when it was verified */
     struct token_claims claims;
     struct memo_person person;
+    struct people_question question;
 };
 
 static void refuse_token(struct http_request *request, const char *detail)
@@ -62,19 +63,32 @@ static void copy_text(char *to, size_t size, const char *from)
     to[length] = '\0';
 }
 
-static void on_user_seen(void *context, const struct pg_answer *answer)
+/* Seconds for Retry-After where somebody else holds the person's row. */
+#define BUSY_RETRY 1
+
+static void refuse_person(struct http_request *request, const struct people_answer *answer)
 {
-    struct call *call = context;
+    if (answer->failure != NULL) {
+        answer_failure(request, answer->failure, PROBLEM_DATABASE_UNAVAILABLE);
+    } else if (strcmp(answer->outcome, "busy") == 0) {
+        problem_respond(request, PROBLEM_OVERLOADED, &(struct problem_details){.retry_after = BUSY_RETRY});
+    } else {
+        problem_respond(request, PROBLEM_FORBIDDEN,
+                        &(struct problem_details){.members = answer->body, .members_length = strlen(answer->body)});
+    }
+}
+
+static void on_person(struct people_question *question, const struct people_answer *answer)
+{
+    struct call *call = question->context;
     OBJECT_CHECK(call, CALL_MAGIC);
-    if (answer->status != PG_STATUS_ROWS || PQntuples(answer->result) != 1 ||
-        strcmp(PQgetvalue(answer->result, 0, 0), "ok") != 0) {
-        answer_row(call->request, answer, &(struct answer_style){.lost = PROBLEM_DATABASE_UNAVAILABLE});
+    if (answer->failure != NULL || strcmp(answer->outcome, "ok") != 0) {
+        refuse_person(call->request, answer);
         return;
     }
-    copy_text(call->person.role, sizeof call->person.role, PQgetvalue(answer->result, 0, 2));
-    copy_text(call->person.user_id, sizeof call->person.user_id, PQgetvalue(answer->result, 0, 3));
+    copy_text(call->person.role, sizeof call->person.role, answer->role);
+    copy_text(call->person.user_id, sizeof call->person.user_id, answer->user_id);
     copy_text(call->person.claim_role, sizeof call->person.claim_role, call->claims.role);
-    PQclear(answer->result);
     /* The keys may have been others since. */
     if (call->generation == memo_generation(identity_memo()))
         memo_store(identity_memo(), call->key, call->key_length, time(NULL), call->claims.expires_at, &call->person);
@@ -84,16 +98,12 @@ static void on_user_seen(void *context, const struct pg_answer *answer)
 static void ask_who_it_is(struct call *call)
 {
     call->generation = memo_generation(identity_memo());
-    const struct token_claims *claims = &call->claims;
-    struct pg_query query = {.statement = &statement_user_seen,
-                             .parameters = {claims->issuer, claims->subject, claims->email, claims->name,
-                                            claims->department, claims->kind, claims->locale, claims->zoneinfo,
-                                            claims->email_verified ? "true" : "false",
-                                            api_get()->configuration->trust_role_claim ? claims->role : NULL},
-                             .retry = PG_RETRY_READ, /* the same call again finds the user that the first one made */
-                             .done = on_user_seen,
-                             .context = call};
-    pg_pool_submit(api_get()->write, &query);
+    call->question =
+        (struct people_question){.claims = &call->claims,
+                                 .role = api_get()->configuration->trust_role_claim ? call->claims.role : NULL,
+                                 .answered = on_person,
+                                 .context = call};
+    people_ask(&call->question);
 }
 
 /* "Bearer" and one token behind it; NULL: another scheme or form. */

@@ -11,8 +11,10 @@
 #define KEYED_ROW "select outcome, body, etag, ref, replayed from turnout."
 #define CACHED_ROW "select outcome, body, etag, next_start, next_id, ids, epoch, xmax, in_progress from turnout."
 #define STATEMENT_LIST(STATEMENT)                                                                                   \
-    STATEMENT(user_seen, 10,                                                                                        \
-              "select outcome, body, role, ref from turnout.user_seen($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")    \
+    STATEMENT(users_known, 3, "select role, ref from turnout.users_known($1, $2, $3) order by item")                \
+    STATEMENT(users_seen, 11,                                                                                       \
+              "select outcome, body, role, ref "                                                                    \
+              "from turnout.users_seen($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) order by item")                \
     STATEMENT(user_get, 2, "select outcome, body, etag, ref from turnout.user_get($1, $2)")                         \
     STATEMENT(events_list, 10,                                                                                      \
               "select outcome, body, next_start, next_id "                                                          \

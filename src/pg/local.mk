@@ -1,5 +1,5 @@
 noinst_LIBRARIES += libpg.a
-libpg_a_SOURCES = src/pg/changes.c src/pg/changes.h src/pg/connection.c src/pg/connection.h src/pg/dsn.c src/pg/dsn.h src/pg/entry.c src/pg/entry.h \
+libpg_a_SOURCES = src/pg/array.c src/pg/array.h src/pg/changes.c src/pg/changes.h src/pg/connection.c src/pg/connection.h src/pg/dsn.c src/pg/dsn.h src/pg/entry.c src/pg/entry.h \
   src/pg/feed.c src/pg/feed.h src/pg/fleet.c src/pg/fleet.h src/pg/migrate.c src/pg/migrate.h src/pg/outage.c src/pg/outage.h src/pg/pool.c \
   src/pg/pool.h src/pg/position.c src/pg/position.h src/pg/probe.c src/pg/probe.h src/pg/report.c src/pg/report.h src/pg/session.c src/pg/session.h src/pg/sql_files.c \
   src/pg/sql_files.h src/pg/verdict.c src/pg/verdict.h

@@ -60,7 +60,9 @@ def samples(watched):
     lists = [[organizer, "organizer", category, status, None, None, q, "20", None, None]
              for category in (None, "social") for status in (None, "completed", "draft") for q in (None, "会議", "town hall")]
     return {
-        "user_seen": [["plans", "plans", "plans@example.com", "P", None, None, None, None, "true", None]] * 2,
+        "users_known": [["{turnout,plans}", "{nobody,somebody}", "{NULL,admin}"]],
+        "users_seen": [["{plans,plans}", "{plans,other}", "{plans@example.com,plans@example.com}", "{P,Q}", *["{NULL,NULL}"] * 4,
+                        "{t,t}", "{NULL,NULL}", wait] for wait in ("0", "500")],
         "user_get": [[person, None]],
         "events_list": lists + [[None, None, None, None, "2026-01-01T00:00:00Z", "2028-01-01T00:00:00Z", None, "20", "0", new_id]],
         "event_get": [[None, None, event], [organizer, "organizer", draft]],
