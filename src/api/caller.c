@@ -11,6 +11,7 @@
 #include "api/answer.h"
 #include "api/api.h"
 #include "api/identity.h"
+#include "api/limits.h"
 #include "api/people.h"
 #include "api/proxied.h"
 #include "http/problem.h"
@@ -34,6 +35,8 @@ struct call {
 
 static void refuse_token(struct http_request *request, const char *detail)
 {
+    if (!limits_admit_address(request))
+        return;
     struct problem_details details = {
         .detail = detail, .headers = "WWW-Authenticate: Bearer realm=\"turnout\", error=\"invalid_token\"\r\n"};
     problem_respond(request, PROBLEM_UNAUTHORIZED, &details);
@@ -41,6 +44,8 @@ static void refuse_token(struct http_request *request, const char *detail)
 
 static void ask_for_token(struct http_request *request)
 {
+    if (!limits_admit_address(request))
+        return;
     struct problem_details details = {.headers = "WWW-Authenticate: Bearer realm=\"turnout\"\r\n"};
     problem_respond(request, PROBLEM_UNAUTHORIZED, &details);
 }
@@ -51,7 +56,8 @@ static void go_on(struct call *call)
     call->caller.user_id = call->person.user_id;
     call->caller.role = api_get()->configuration->trust_role_claim && claim[0] != '\0' ? claim : NULL;
     call->request->user_id = call->caller.user_id;
-    call->next(call->request, &call->caller);
+    if (limits_admit_user(call->request, call->caller.user_id))
+        call->next(call->request, &call->caller);
 }
 
 static void copy_text(char *to, size_t size, const char *from)
@@ -157,8 +163,9 @@ static void identify_by_proxy(struct call *call)
     struct http_request *request = call->request;
     if (proxied_is_forged(request)) {
         statistics_count(STATISTICS_PROXY_IDENTITIES, LABEL_PROXIED_REFUSED);
-        problem_respond(request, PROBLEM_FORBIDDEN,
-                        &(struct problem_details){.detail = "Another site made the browser send this request."});
+        if (limits_admit_address(request))
+            problem_respond(request, PROBLEM_FORBIDDEN,
+                            &(struct problem_details){.detail = "Another site made the browser send this request."});
         return;
     }
     call->key = proxied_spelling(request, &call->claims, &call->key_length);
@@ -175,11 +182,11 @@ static void identify_by_proxy(struct call *call)
 static void refuse_proxied(struct http_request *request, enum proxied why)
 {
     statistics_count(STATISTICS_PROXY_IDENTITIES, LABEL_PROXIED_REFUSED);
-    if (why == PROXIED_TWICE)
+    if (why != PROXIED_TWICE)
+        refuse_token(request, "What the proxy in front says of the person is incomplete or not usable.");
+    else if (limits_admit_address(request))
         problem_respond(request, PROBLEM_BAD_REQUEST,
                         &(struct problem_details){.detail = "Send each header of identity once."});
-    else
-        refuse_token(request, "What the proxy in front says of the person is incomplete or not usable.");
 }
 
 /* A token decides where there is one, also one that is refused: who wrote it meant it, and a proxy's headers come along
@@ -199,10 +206,19 @@ void caller_identify(struct http_request *request, enum caller_need need, caller
         refuse_proxied(request, proxied);
     } else if (need == CALLER_ANYBODY && api_get()->configuration->public_read) {
         static const struct caller anybody = {.user_id = NULL, .role = NULL};
-        next(request, &anybody);
+        if (limits_admit_address(request))
+            next(request, &anybody);
     } else {
         ask_for_token(request);
     }
+}
+
+bool caller_is_remembered(const struct http_request *request)
+{
+    struct memo_person person;
+    const char *header = http_request_header(request, "authorization");
+    const char *token = header == NULL ? NULL : bearer_token(header);
+    return token != NULL && memo_find(identity_memo(), token, strlen(token), time(NULL), &person);
 }
 
 /* Boot lifetime: [is there a token][does it come from a proxy]. */

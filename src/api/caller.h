@@ -23,6 +23,9 @@ typedef void caller_continue(struct http_request *request, const struct caller *
  */
 void caller_identify(struct http_request *request, enum caller_need need, caller_continue *next);
 
+/* Has the token that came with the request been found valid a moment ago? For what asks nobody who he is. */
+bool caller_is_remembered(const struct http_request *request) MUST_CHECK;
+
 /* Cache-Control and Vary for what everybody may see: shared caches may keep what came without a token. Ended by CRLF.
  * Made once for all requests by caller_prepare; valid until it is called again. */
 #define CALLER_LINES_SIZE 256

@@ -2,6 +2,8 @@
 #include <xxhash.h>
 
 #include "api/answer.h"
+#include "api/caller.h"
+#include "api/limits.h"
 #include "api/parameters.h"
 #include "api/resources.h"
 
@@ -19,6 +21,8 @@ extern const char openapi_document_end[];
 
 void openapi_read(struct http_request *request)
 {
+    if (!caller_is_remembered(request) && !limits_admit_address(request))
+        return;
     if (!parameters_check(request, (const char *const[]){NULL}))
         return;
     size_t length = (size_t)(openapi_document_end - openapi_document);

@@ -13,6 +13,7 @@
 /* 1 for exports, 4 for the scheduler, the refresher and the mailer. */
 #define CONNECTIONS_BESIDE_WORKERS 5
 #define CACHE_LEAST (4 << 20)
+#define SECONDS_OF_LIMIT_MAX 3600
 #define CONNECTIONS_PER_WORKER 2
 
 struct whole {
@@ -163,6 +164,24 @@ static bool check_proxy(const struct whole *whole, char *error, size_t error_siz
     return true;
 }
 
+/* The memory of limits knows no longer time than an hour (src/shm/buckets.h). */
+static bool check_limits(const struct whole *whole, char *error, size_t error_size)
+{
+    struct configuration_limit limits[CONFIGURATION_LIMIT_COUNT];
+    configuration_limits(&whole->values, limits);
+    for (size_t i = 0; i < CONFIGURATION_LIMIT_COUNT; i++) {
+        int64_t most = limits[i].rate * SECONDS_OF_LIMIT_MAX;
+        if (limits[i].rate != 0 && limits[i].burst > most) {
+            snprintf(error, error_size,
+                     "%s: %s: expected at most %" PRId64 ", an hour of %s, which is %" PRId64 ", not %" PRId64,
+                     origin_of(whole, limits[i].burst_name), limits[i].burst_name, most, limits[i].name, limits[i].rate,
+                     limits[i].burst);
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Values that are right alone and wrong together. */
 bool configuration_check(const struct configuration *values, char *error, size_t error_size)
 {
@@ -210,7 +229,7 @@ bool configuration_check(const struct configuration *values, char *error, size_t
         snprintf(error, error_size, "%s: redis: expected no redis_socket beside it", origin_of(whole, "redis"));
         return false;
     }
-    return check_proxy(whole, error, error_size);
+    return check_proxy(whole, error, error_size) && check_limits(whole, error, error_size);
 }
 
 static char *copy_text(const char *text)
@@ -362,6 +381,17 @@ int64_t configuration_db_minimum(int64_t workers)
 bool configuration_reloadable(const char *name)
 {
     return option_find(name)->reloadable;
+}
+
+void configuration_limits(const struct configuration *configuration,
+                          struct configuration_limit limits[CONFIGURATION_LIMIT_COUNT])
+{
+#define LIMIT(member) \
+    (struct configuration_limit){#member, #member "_burst", configuration->member, configuration->member##_burst}
+    limits[CONFIGURATION_USER_WRITES] = LIMIT(user_writes);
+    limits[CONFIGURATION_USER_READS] = LIMIT(user_reads);
+    limits[CONFIGURATION_ADDRESS_REQUESTS] = LIMIT(address_requests);
+#undef LIMIT
 }
 
 int64_t configuration_db_connections(const struct configuration *configuration, int64_t workers)

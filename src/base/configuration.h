@@ -82,6 +82,13 @@ struct configuration {
     const char *proxy_kind_header;
     const char *proxy_role_header;
     const char *proxy_issuer;
+    /* limits: requests a second, 0: none; and how many of them at once */
+    int64_t user_writes;
+    int64_t user_writes_burst;
+    int64_t user_reads;
+    int64_t user_reads_burst;
+    int64_t address_requests; /* without a valid token */
+    int64_t address_requests_burst;
     /* scheduler */
     int64_t complete_interval;
     int64_t prune_interval;
@@ -132,6 +139,22 @@ void configuration_each(const struct configuration *configuration, configuration
 
 /* Does a reload apply a new value of the option, or only a restart? */
 bool configuration_reloadable(const char *name);
+
+/* The limits: one row for each, with the names of its two options and their values. */
+enum configuration_limit_kind {
+    CONFIGURATION_USER_WRITES,
+    CONFIGURATION_USER_READS,
+    CONFIGURATION_ADDRESS_REQUESTS,
+    CONFIGURATION_LIMIT_COUNT
+};
+struct configuration_limit {
+    const char *name; /* static, as burst_name */
+    const char *burst_name;
+    int64_t rate; /* 0: no limit */
+    int64_t burst;
+};
+void configuration_limits(const struct configuration *configuration,
+                          struct configuration_limit limits[CONFIGURATION_LIMIT_COUNT]);
 
 /* Connections to PostgreSQL that this host may open with `workers` workers, the least that they need, and one worker's
  * share. */

@@ -28,7 +28,7 @@ struct network_list {
     struct entry entries[];
 };
 
-static bool is_ipv4(const struct network_address *address)
+bool network_address_is_ipv4(const struct network_address *address)
 {
     return memcmp(address->bytes, mapped, sizeof mapped) == 0;
 }
@@ -103,8 +103,9 @@ bool network_address_parse_from_proxy(const char *text, struct network_address *
 
 void network_address_write(const struct network_address *address, char text[NETWORK_TEXT_SIZE])
 {
-    const char *written = is_ipv4(address) ? inet_ntop(AF_INET, address->bytes + sizeof mapped, text, NETWORK_TEXT_SIZE)
-                                           : inet_ntop(AF_INET6, address->bytes, text, NETWORK_TEXT_SIZE);
+    const char *written = network_address_is_ipv4(address)
+                              ? inet_ntop(AF_INET, address->bytes + sizeof mapped, text, NETWORK_TEXT_SIZE)
+                              : inet_ntop(AF_INET6, address->bytes, text, NETWORK_TEXT_SIZE);
     INVARIANT(written != NULL);
 }
 
@@ -201,7 +202,8 @@ bool network_list_holds(const struct network_list *list, const struct network_pe
         if (peer->kind == NETWORK_UNIX)
             return true;
         /* ::/1 is short enough to hold the mapped ones, and does not mean them. */
-        if ((entry->bits >= MAPPED_BITS && is_ipv4(&entry->network.address)) == is_ipv4(&peer->address) &&
+        if ((entry->bits >= MAPPED_BITS && network_address_is_ipv4(&entry->network.address)) ==
+                network_address_is_ipv4(&peer->address) &&
             agree(&entry->network.address, &peer->address, entry->bits))
             return true;
     }

@@ -34,6 +34,9 @@ bool network_address_parse_from_proxy(const char *text, struct network_address *
 /* IPv4 without its mapping. */
 void network_address_write(const struct network_address *address, char text[NETWORK_TEXT_SIZE]);
 
+/* Is it IPv4, in its mapped form? */
+bool network_address_is_ipv4(const struct network_address *address);
+
 struct network_list;
 
 /* Separated by commas: addresses, networks (192.0.2.0/24, 2001:db8::/32) and the word unix. NULL: `error` says what is

@@ -18,6 +18,9 @@
 #define HOUR (60 * MINUTE)
 #define DAY (24 * HOUR)
 #define HEADER_NAME_MAX 64
+/* Requests a second, and at once. */
+#define LIMIT_MAX 10000
+#define BURST_MAX 1000000
 
 /* clang-format off */
 static const struct option table[] = {
@@ -109,6 +112,18 @@ static const struct option table[] = {
     {"proxy_kind_header", OPTION_HEADER, PLACE(proxy_kind_header), NULL, 0, 0, true, "header that says employee or guest"},
     {"proxy_role_header", OPTION_HEADER, PLACE(proxy_role_header), NULL, 0, 0, true, "header that says participant, organizer or admin"},
     {"proxy_issuer", OPTION_TEXT, PLACE(proxy_issuer), "proxy", 0, 0, true, "issuer under which the subjects of proxies are known"},
+
+    {"user_writes", OPTION_COUNT, PLACE(user_writes), "10", 0, LIMIT_MAX, true,
+     "writes a second of one user on this host; past them and the burst 429; 0: no limit"},
+    {"user_writes_burst", OPTION_COUNT, PLACE(user_writes_burst), "50", 1, BURST_MAX, true,
+     "writes that a user who has been idle may send at once; at most those of an hour"},
+    {"user_reads", OPTION_COUNT, PLACE(user_reads), "50", 0, LIMIT_MAX, true, "reads a second of one user on this host; 0: no limit"},
+    {"user_reads_burst", OPTION_COUNT, PLACE(user_reads_burst), "500", 1, BURST_MAX, true,
+     "reads that a user who has been idle may send at once; at most those of an hour"},
+    {"address_requests", OPTION_COUNT, PLACE(address_requests), "500", 0, LIMIT_MAX, true,
+     "requests a second without a valid token from one address (IPv6: one /64) to this host; 0: no limit"},
+    {"address_requests_burst", OPTION_COUNT, PLACE(address_requests_burst), "5000", 1, BURST_MAX, true,
+     "such requests that may come at once; at most those of an hour"},
 
     {"complete_interval", OPTION_DURATION, PLACE(complete_interval), "30s", 10 * MS, DAY, true, "how often events that have ended are completed"},
     {"prune_interval", OPTION_DURATION, PLACE(prune_interval), "1m", 10 * MS, DAY, true, "how often changes and idempotency keys are pruned"},

@@ -42,8 +42,8 @@ struct http_exchange {
     void *owner;
 };
 
-/* An exchange without a connection and without an id yet; `started_at` is when its first byte came. */
-struct http_exchange *exchange_create(struct http_server *server, const char *client_address, int64_t started_at);
+/* An exchange without an id yet. */
+struct http_exchange *exchange_create(struct http_connection *connection);
 /* Copies the block and hangs method, target, headers and the client's ids into the request, as far as the facts go. */
 void exchange_fill(struct http_exchange *exchange, const char *block, size_t length,
                    const struct guard_header *headers);

@@ -64,5 +64,6 @@ void forwarded_read(struct http_exchange *exchange, const struct network_peer *p
         char text[NETWORK_TEXT_SIZE];
         network_address_write(&address, text);
         request->client_address = arena_strdup(request->arena, text);
+        request->client = (struct network_peer){.kind = NETWORK_IP, .address = address};
     }
 }

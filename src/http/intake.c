@@ -153,10 +153,8 @@ static void answer_expectation(struct http_connection *connection)
 
 static void begin_exchange(struct http_connection *connection)
 {
-    struct http_server *server = connection->server;
-    connection->exchange = exchange_create(server, connection->address, connection->started_at);
-    connection->exchange->request.connection = connection;
-    server->counters.requests++;
+    connection->exchange = exchange_create(connection);
+    connection->server->counters.requests++;
 }
 
 static enum guard_verdict judge_headers(struct http_connection *connection, const char *block, size_t length)

@@ -8,14 +8,16 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "base/uuid.h"
+#include "http/connection.h"
 #include "http/exchange.h"
 #include "http/repeat.h"
 #include "http/server_internal.h"
 
 #define QUERY_PARAMETERS_MAX 64
 
-struct http_exchange *exchange_create(struct http_server *server, const char *client_address, int64_t started_at)
+struct http_exchange *exchange_create(struct http_connection *connection)
 {
+    struct http_server *server = connection->server;
     struct arena *arena =
         server->spare_arena_count > 0 ? server->spare_arenas[--server->spare_arena_count] : arena_create(ARENA_SIZE);
     struct http_exchange *exchange = arena_zalloc(arena, sizeof *exchange);
@@ -27,8 +29,10 @@ struct http_exchange *exchange_create(struct http_server *server, const char *cl
     request->method_name = "-";
     request->target = "";
     request->body = "";
-    request->client_address = arena_strdup(arena, client_address);
-    request->started_at = started_at;
+    request->client_address = arena_strdup(arena, connection->address);
+    request->client = connection->peer;
+    request->started_at = connection->started_at;
+    request->connection = connection;
     LIST_INSERT_HEAD(&server->exchanges, exchange, entry);
     return exchange;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/network.h"
 #include "base/object.h"
 
 struct http_connection;
@@ -60,7 +61,9 @@ struct http_request {
     const char *traceparent;            /* of W3C Trace Context where it is well formed, else NULL */
     const char *user_id;                /* set by identity; NULL without; for the log */
     const char *client_address;         /* the peer's, or what a trusted proxy names; "unix" without one */
+    struct network_peer client;         /* the same */
     bool from_proxy;                    /* the peer is one of trusted_proxies: what it says of the client counts */
+    const char *answer_lines;           /* header lines of whatever answer it gets, each ended by CRLF; NULL: none */
     int64_t started_at;                 /* clock_monotonic of its first byte */
     void *context;                      /* the handler's own */
     struct http_connection *connection; /* NULL once the client has gone */

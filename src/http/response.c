@@ -131,7 +131,9 @@ static struct head make_head(const struct http_exchange *exchange, const struct 
     size_t further = response->headers == NULL ? 0 : strlen(response->headers);
     INVARIANT(further == 0 || (further > 2 && memcmp(response->headers + further - 2, "\r\n", 2) == 0));
     size_t type = response->content_type == NULL ? 0 : strlen(response->content_type);
-    struct head head = begin_head(exchange, further + type);
+    const char *own = exchange->request.answer_lines;
+    size_t own_length = own == NULL ? 0 : strlen(own);
+    struct head head = begin_head(exchange, further + type + own_length);
     char *to = head.to;
     if (type > 0) {
         to = put_text(to, "\r\nContent-Type: ");
@@ -142,6 +144,8 @@ static struct head make_head(const struct http_exchange *exchange, const struct 
         to = put_number(to, response->body_length);
     }
     to = put_text(to, "\r\n");
+    if (own_length > 0)
+        to = put(to, own, own_length);
     if (further > 0)
         to = put(to, response->headers, further);
     head.to = put_text(to, "\r\n");
@@ -151,8 +155,12 @@ static struct head make_head(const struct http_exchange *exchange, const struct 
 /* `room` for a body behind it. */
 static struct head make_shared_head(const struct http_exchange *exchange, const struct http_shared *shared, size_t room)
 {
-    struct head head = begin_head(exchange, shared->lines_length + shared->more_length + room);
+    const char *own = exchange->request.answer_lines;
+    size_t own_length = own == NULL ? 0 : strlen(own);
+    struct head head = begin_head(exchange, own_length + shared->lines_length + shared->more_length + room);
     char *to = put_text(head.to, "\r\n");
+    if (own_length > 0)
+        to = put(to, own, own_length);
     if (shared->lines_length > 0)
         to = put(to, shared->lines, shared->lines_length);
     if (shared->more_length > 0)

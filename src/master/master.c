@@ -29,6 +29,7 @@
 #include "pg/migrate.h"
 #include "refresher/refresher.h"
 #include "scheduler/scheduler.h"
+#include "shm/buckets.h"
 #include "shm/statistics.h"
 #include "worker/worker.h"
 
@@ -77,6 +78,10 @@ static void close_all_but(int *keep, size_t count)
 
 static void enter_child(enum process_role role, const struct child_start *start)
 {
+    if (role == PROCESS_WORKER)
+        buckets_attach();
+    else
+        buckets_detach();
     int keep[5 + 2 * LISTENERS_MAX + HOT_CACHE_DESCRIPTORS] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO,
                                                                log_descriptor(), start->channel};
     size_t count = 5;
@@ -103,6 +108,7 @@ static void enter_check(int complaint)
 {
     int keep[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, log_descriptor(), complaint};
     hot_cache_leave();
+    buckets_detach();
     close_all_but(keep, sizeof keep / sizeof keep[0]);
 }
 
@@ -287,6 +293,8 @@ static void open_everything(const struct configuration *configuration)
     if (configuration->log_file != NULL && !log_open(configuration->log_file))
         log_bad_start("log_file: %s: %s", configuration->log_file, strerror(errno));
     if (!hot_cache_create(configuration, error, sizeof error))
+        log_bad_start("%s", error);
+    if (!buckets_create(clock_monotonic(), error, sizeof error))
         log_bad_start("%s", error);
     if (!handover_take(&master.listeners, &master.internal, error, sizeof error))
         log_bad_start("LISTEN_FDS: %s", error);

@@ -1,5 +1,5 @@
 noinst_LIBRARIES += libshm.a
-libshm_a_SOURCES = src/shm/hot_floors.c src/shm/hot_floors.h src/shm/hot_index.c src/shm/hot_index.h \
+libshm_a_SOURCES = src/shm/buckets.c src/shm/buckets.h src/shm/hot_floors.c src/shm/hot_floors.h src/shm/hot_index.c src/shm/hot_index.h \
   src/shm/hot_layout.h src/shm/hot_open.c src/shm/hot_open.h src/shm/hot_read.c src/shm/hot_read.h \
   src/shm/hot_segments.c src/shm/hot_segments.h src/shm/hot_write.c src/shm/hot_write.h src/shm/region.c \
   src/shm/region.h src/shm/statistics.c src/shm/statistics.h src/shm/statistics_page.h src/shm/statistics_read.c \
@@ -7,10 +7,13 @@ libshm_a_SOURCES = src/shm/hot_floors.c src/shm/hot_floors.h src/shm/hot_index.c
 EXTRA_DIST += src/shm/README.md docs/metrics.md
 
 if HAVE_CHECK
-check_PROGRAMS += tests/unit/test_statistics tests/unit/test_hot tests/unit/test_hot_room tests/unit/test_hot_deaths \
+check_PROGRAMS += tests/unit/test_buckets tests/unit/test_statistics tests/unit/test_hot tests/unit/test_hot_room tests/unit/test_hot_deaths \
   tests/unit/test_hot_steps tests/unit/test_hot_torture
-TESTS += tests/unit/test_statistics tests/unit/test_hot tests/unit/test_hot_room tests/unit/test_hot_deaths \
+TESTS += tests/unit/test_buckets tests/unit/test_statistics tests/unit/test_hot tests/unit/test_hot_room tests/unit/test_hot_deaths \
   tests/unit/test_hot_steps tests/unit/test_hot_torture
+tests_unit_test_buckets_SOURCES = tests/unit/test_buckets.c
+tests_unit_test_buckets_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_buckets_LDADD = libshm.a $(BASE_LIBS) $(UNIT_LIBS)
 tests_unit_test_statistics_SOURCES = tests/unit/test_statistics.c
 tests_unit_test_statistics_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_statistics_LDADD = libshm.a $(BASE_LIBS) $(UNIT_LIBS)

@@ -141,6 +141,11 @@
     LABEL(PROXIED_TAKEN, STATISTICS_TAG("result", "taken"))           \
     LABEL(PROXIED_REFUSED, STATISTICS_TAG("result", "refused"))
 
+#define STATISTICS_LIMIT_LABELS(LABEL)                               \
+    LABEL(LIMIT_USER_WRITES, STATISTICS_TAG("limit", "user_writes")) \
+    LABEL(LIMIT_USER_READS, STATISTICS_TAG("limit", "user_reads"))   \
+    LABEL(LIMIT_ADDRESS_REQUESTS, STATISTICS_TAG("limit", "address_requests"))
+
 /* What is done with the headers of proxies that are not taken: UNTRUSTED, from a peer that is none of trusted_proxies;
  * UNUSABLE, from one that is, with a value that cannot be used. */
 #define STATISTICS_DROP_LABELS(LABEL)                                                                                 \
@@ -261,6 +266,7 @@
     DIMENSION(TOKEN)                         \
     DIMENSION(DROP)                          \
     DIMENSION(PROXIED)                       \
+    DIMENSION(LIMIT)                         \
     DIMENSION(POOL)                          \
     DIMENSION(USE)                           \
     DIMENSION(TIMEOUT)                       \
@@ -343,6 +349,10 @@
            "Identities named by trusted proxies: remembered from an earlier request, taken, or refused.")              \
     FAMILY(PROXY_HEADERS_DROPPED, COUNTER, NUMBER, "proxy_headers_dropped_total", DROP, NONE,                          \
            "Requests whose headers of identity or client address were not taken.")                                     \
+    FAMILY(RATE_LIMITED, COUNTER, NUMBER, "rate_limited_total", LIMIT, NONE,                                           \
+           "Requests refused with 429, by the limit that they were past.")                                             \
+    FAMILY(RATE_UNCOUNTED, COUNTER, NUMBER, "rate_uncounted_total", LIMIT, NONE,                                       \
+           "Requests let through without being counted against the limit, as there was no room for their bucket.")     \
     FAMILY(KEY_SET_READS, COUNTER, NUMBER, "key_set_reads_total", RESULT, NONE,                                        \
            "Times that the key set of tokens was read again.")                                                         \
     FAMILY(RELOADS, COUNTER, NUMBER, "reloads_total", RESULT, NONE, "Reloads of the configuration.")                   \

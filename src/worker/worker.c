@@ -10,6 +10,7 @@
 #include "api/caller.h"
 #include "api/hot.h"
 #include "api/identity.h"
+#include "api/limits.h"
 #include "api/metrics.h"
 #include "api/pool_metrics.h"
 #include "base/clock.h"
@@ -184,6 +185,7 @@ static bool on_reload(void *context, char *error, size_t error_size)
     (void)context;
     bool read = identity_reload(error, error_size);
     caller_prepare();
+    limits_prepare();
     memo_forget_all(identity_memo());
     change_pools(worker.api.configuration);
     http_server_reload(worker.server);
@@ -220,6 +222,7 @@ int worker_main(const struct worker_options *options)
     worker.api.write = open_pool(LABEL_POOL_WORKER_WRITE, "write", share / 2, WRITE_DEPTH);
     api_set(&worker.api);
     caller_prepare();
+    limits_prepare();
     hot_start(worker.api.base, options->fill);
     read_secrets();
     metrics_start();

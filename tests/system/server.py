@@ -27,6 +27,7 @@ from sql_harness import TOP, wait_until
 ISSUER = "turnout"
 AUDIENCE = "turnout"
 UNSET = object()
+NO_LIMITS = {"user_writes": 0, "user_reads": 0, "address_requests": 0}  # one tester asks more than a person does
 launcher = []  # a program that starts turnoutd, with its arguments: a tracer, say
 
 
@@ -137,6 +138,7 @@ class Turnout:
             "database": database,
             "database_owner": database_owner,
             "sql_directory": TOP / "sql",
+            **NO_LIMITS,
             "jwt_keys_file": self.folder / "jwks.json",
             "jwt_issuer": ISSUER,
             "jwt_audience": AUDIENCE,
