@@ -16,6 +16,7 @@
     COMMAND(SHOW_POOLS, "show pools", "", MASTER, ANY, "connections to PostgreSQL of each process")                  \
     COMMAND(SHOW_CONNECTIONS, "show connections", "", MASTER, ANY, "client connections and requests of each worker") \
     COMMAND(SHOW_MEMORY, "show memory", "", MASTER, ANY, "bytes held by each process")                               \
+    COMMAND(SHOW_LIMITS, "show limits", "", MASTER, ALL, "limits of users and addresses: figures, refused, in use")  \
     COMMAND(SHOW_VERSION, "show version", "", MASTER, ALL, "version of the running daemon and since when it runs")   \
     COMMAND(SHOW_CACHE, "show cache", "[KEY]", MASTER, ALL,                                                          \
             "the hot cache: entries, hits and room by pattern of keys; or the entry of one key, with its body")      \

@@ -8,6 +8,8 @@
 #include "base/clock.h"
 #include "config.h"
 #include "master/control_cache.h"
+#include "shm/buckets.h"
+#include "shm/statistics_read.h"
 
 /* Of the answer that is being made; the configuration is the one in force. */
 static struct {
@@ -144,6 +146,32 @@ static void show_memory(struct protocol_reply *answer)
     process_each(view.target, add_memory, answer);
 }
 
+/* `in_use`: of all limits of the table; those who are at their limit are among them. */
+static void show_limits(struct protocol_reply *answer)
+{
+    static const char *const columns[] = {"limit", "rate", "burst", "refused", "uncounted", "in_use", "room", NULL};
+    static const struct {
+        unsigned label;
+        enum buckets_table table;
+    } limits[CONFIGURATION_LIMIT_COUNT] = {
+        [CONFIGURATION_USER_WRITES] = {LABEL_LIMIT_USER_WRITES, BUCKETS_OF_USERS},
+        [CONFIGURATION_USER_READS] = {LABEL_LIMIT_USER_READS, BUCKETS_OF_USERS},
+        [CONFIGURATION_ADDRESS_REQUESTS] = {LABEL_LIMIT_ADDRESS_REQUESTS, BUCKETS_OF_ADDRESSES},
+    };
+    struct configuration_limit told[CONFIGURATION_LIMIT_COUNT];
+    configuration_limits(view.configuration, told);
+    protocol_reply_begin(answer, columns);
+    for (size_t i = 0; i < CONFIGURATION_LIMIT_COUNT; i++) {
+        protocol_reply_text(answer, told[i].name);
+        protocol_reply_int(answer, told[i].rate);
+        protocol_reply_int(answer, told[i].burst);
+        protocol_reply_int(answer, statistics_total(STATISTICS_RATE_LIMITED, limits[i].label, LABEL_NONE_ONE));
+        protocol_reply_int(answer, statistics_total(STATISTICS_RATE_UNCOUNTED, limits[i].label, LABEL_NONE_ONE));
+        protocol_reply_int(answer, (int64_t)buckets_in_use(limits[i].table, clock_monotonic()));
+        protocol_reply_int(answer, (int64_t)buckets_room());
+    }
+}
+
 static void show_version(struct protocol_reply *answer)
 {
     static const char *const columns[] = {"program", "version", "pid", "started_at", NULL};
@@ -185,11 +213,15 @@ static void show_answers(struct protocol_reply *answer)
 static const struct {
     void (*show)(struct protocol_reply *answer);
     bool reports;
-} nouns[COMMAND_COUNT] = {
-    [COMMAND_SHOW_PROCESSES] = {show_processes, false}, [COMMAND_SHOW_CONFIG] = {show_config, false},
-    [COMMAND_SHOW_POOLS] = {show_pools, true},          [COMMAND_SHOW_CONNECTIONS] = {show_connections, true},
-    [COMMAND_SHOW_MEMORY] = {show_memory, true},        [COMMAND_SHOW_VERSION] = {show_version, false},
-    [COMMAND_SHOW_CACHE] = {control_cache_show, true},  [COMMAND_PING] = {show_answers, true}};
+} nouns[COMMAND_COUNT] = {[COMMAND_SHOW_PROCESSES] = {show_processes, false},
+                          [COMMAND_SHOW_CONFIG] = {show_config, false},
+                          [COMMAND_SHOW_POOLS] = {show_pools, true},
+                          [COMMAND_SHOW_CONNECTIONS] = {show_connections, true},
+                          [COMMAND_SHOW_MEMORY] = {show_memory, true},
+                          [COMMAND_SHOW_VERSION] = {show_version, false},
+                          [COMMAND_SHOW_LIMITS] = {show_limits, false},
+                          [COMMAND_SHOW_CACHE] = {control_cache_show, true},
+                          [COMMAND_PING] = {show_answers, true}};
 
 bool control_show_needs_reports(enum command command)
 {

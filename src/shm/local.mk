@@ -7,13 +7,17 @@ libshm_a_SOURCES = src/shm/buckets.c src/shm/buckets.h src/shm/hot_floors.c src/
 EXTRA_DIST += src/shm/README.md docs/metrics.md
 
 if HAVE_CHECK
-check_PROGRAMS += tests/unit/test_buckets tests/unit/test_statistics tests/unit/test_hot tests/unit/test_hot_room tests/unit/test_hot_deaths \
+check_PROGRAMS += tests/unit/test_buckets tests/unit/test_buckets_crowd tests/unit/test_statistics tests/unit/test_hot tests/unit/test_hot_room tests/unit/test_hot_deaths \
   tests/unit/test_hot_steps tests/unit/test_hot_torture
-TESTS += tests/unit/test_buckets tests/unit/test_statistics tests/unit/test_hot tests/unit/test_hot_room tests/unit/test_hot_deaths \
+TESTS += tests/unit/test_buckets tests/unit/test_buckets_crowd tests/unit/test_statistics tests/unit/test_hot tests/unit/test_hot_room tests/unit/test_hot_deaths \
   tests/unit/test_hot_steps tests/unit/test_hot_torture
 tests_unit_test_buckets_SOURCES = tests/unit/test_buckets.c
 tests_unit_test_buckets_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_buckets_LDADD = libshm.a $(BASE_LIBS) $(UNIT_LIBS)
+tests_unit_test_buckets_crowd_SOURCES = tests/unit/test_buckets_crowd.c src/shm/buckets.c
+tests_unit_test_buckets_crowd_CPPFLAGS = $(AM_CPPFLAGS) -DBUCKETS_SETS=1
+tests_unit_test_buckets_crowd_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_buckets_crowd_LDADD = $(BASE_LIBS) $(UNIT_LIBS)
 tests_unit_test_statistics_SOURCES = tests/unit/test_statistics.c
 tests_unit_test_statistics_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_statistics_LDADD = libshm.a $(BASE_LIBS) $(UNIT_LIBS)

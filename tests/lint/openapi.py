@@ -184,11 +184,13 @@ def check_responses(document, here, method, operation):
         refused = status == "default" or status >= "400"
         if refused and set(content) != {"application/problem+json"}:
             yield f"{here}: response {status} is no problem"
-        wanted = {"201": "Location", "401": "WWW-Authenticate", "503": "Retry-After", "304": "ETag"}.get(status)
+        wanted = {"201": "Location", "401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-After", "304": "ETag"}.get(status)
         if wanted and wanted not in headers:
             yield f"{here}: response {status} does not name {wanted}"
         if status in ("204", "304") and content:
             yield f"{here}: response {status} has a body"
+    if "429" not in responses:
+        yield f"{here}: 429 is missing"
     if operation.get("requestBody") and not {"400", "413", "415", "422"} <= set(responses):
         yield f"{here}: it takes a body, and a refusal of bodies is missing"
     if operation.get("security") != [{}] and not {"401", "403"} <= set(responses):
@@ -362,6 +364,7 @@ def self_test(value, source):
         ("refusal of bodies", lambda d: at(d, "paths", "/api/registrations", "post", "responses").pop("415")),
         ("takes no Idempotency-Key", lambda d: at(d, "paths", "/api/events", "post").pop("parameters")),
         ("refusals of an Idempotency-Key", lambda d: at(d, "paths", "/api/events", "post", "responses").pop("409")),
+        ("429 is missing", lambda d: at(d, *events, "responses").pop("429")),
         ("401 or 403", lambda d: at(d, *events, "responses").pop("401")),
         ("is out of range", lambda d: at(d, *events, "responses", "200", "content", "application/json", "examples", "page", "value",
                                          "events", 0).update({"capacity": 0})),

@@ -27,7 +27,8 @@ from sql_harness import TOP, wait_until
 ISSUER = "turnout"
 AUDIENCE = "turnout"
 UNSET = object()
-NO_LIMITS = {"user_writes": 0, "user_reads": 0, "address_requests": 0}  # one tester asks more than a person does
+NO_LIMITS = {"user_writes": 0, "user_reads": 0, "address_requests": 0,  # one tester asks more than a person does
+             "user_writes_burst": None, "user_reads_burst": None, "address_requests_burst": None}
 launcher = []  # a program that starts turnoutd, with its arguments: a tracer, say
 
 

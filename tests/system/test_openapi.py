@@ -11,6 +11,8 @@ import uuid
 import pytest
 
 from api import Person, etag, event_fields, from_now, set_event
+from reloading import reload
+from server import NO_LIMITS
 from sql_harness import TOP, Database, wait_until
 
 loader = importlib.util.spec_from_file_location("openapi_lint", TOP / "tests" / "lint" / "openapi.py")
@@ -23,6 +25,8 @@ OPERATIONS = {operation["operationId"]: (method.upper(), path, operation)
               for path, method, operation, _ in lint.operations(DOCUMENT)}
 # What HTTP itself says in every answer, and the description of headers need not repeat.
 EVERYWHERE = {"server", "date", "content-length", "content-type", "connection", "x-content-type-options"}
+# In every answer to a write of a user, as the document says at its beginning.
+LIMITS = {"ratelimit-policy", "ratelimit"}
 JSON = {"Content-Type": "application/json"}
 numbers = itertools.count(1)
 
@@ -57,7 +61,7 @@ def assert_headers_as_described(answer, described):
     for name, header in described.items():
         assert name in answer.headers or not header.get("required"), f"{name} is missing: {answer}"
     for name, value in answer.headers.items():
-        if name in EVERYWHERE:
+        if name in EVERYWHERE or (name in LIMITS and name not in described):
             continue
         assert name in described, f"{name} is not described: {answer}"
         schema = described[name]["schema"]
@@ -354,14 +358,41 @@ PROVOKE = {"200": good, "201": good, "204": good, "304": not_modified, "400": un
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_every_answer_that_is_described_can_be_had_and_is_as_described(scene, name):
     method, _, operation = OPERATIONS[name]
-    # 500 and 503 have tests of their own, the default stands for what no operation does.
-    for status in sorted(set(operation["responses"]) - {"500", "503", "default"}):
+    # 429, 500 and 503 have tests of their own, the default stands for what no operation does.
+    for status in sorted(set(operation["responses"]) - {"429", "500", "503", "default"}):
         provoke = repeated if (name, status) == ("register", "200") else PROVOKE[status]
         answers = list(provoke(scene, name))
         assert answers
         for answer in answers:
             assert str(answer.status) == status, answer
             assert_as_described(operation, method, answer)
+
+
+def test_too_many_requests_are_answered_as_described(scene):
+    reload(scene.turnout, user_writes=1, user_writes_burst=1, user_reads=1, user_reads_burst=1, address_requests=1,
+           address_requests_burst=1)
+    try:
+        for name, (method, _, operation) in OPERATIONS.items():
+            def ask(name=name, who="nobody" if operation.get("security") == [{}] else scene.person, some=None if method == "GET" else {}):
+                return scene.request(name, who=who, path=OPERATIONS[name][1].replace("{id}", str(uuid.uuid4())), json=some)
+            refused = wait_until(lambda ask=ask: (answer := ask()).status == 429 and answer, "somebody asks too often")
+            assert refused.problem == "rate-limited"
+            assert_as_described(operation, method, refused)
+    finally:
+        reload(scene.turnout, **NO_LIMITS)
+
+
+def test_every_answer_to_a_write_says_what_is_left_of_the_limit(scene):
+    reload(scene.turnout, user_writes=1000, user_writes_burst=1000)
+    try:
+        for name, (method, _, operation) in OPERATIONS.items():
+            for answer in good(scene, name):
+                assert_as_described(operation, method, answer)
+                assert set(answer.headers) & LIMITS == (set() if method == "GET" else LIMITS)
+            refused = scene.request(name, query="?colour=red")
+            assert set(refused.headers) & LIMITS == (set() if method == "GET" else LIMITS)
+    finally:
+        reload(scene.turnout, **NO_LIMITS)
 
 
 def test_a_method_that_a_path_does_not_have_is_answered_as_described(scene):

@@ -479,6 +479,8 @@ def test_every_option_that_can_be_reloaded_is_tested_for_it(changing):
     elsewhere = {"log_file",  # test_log_files.py
                  "ping_timeout",  # test_reload.py
                  "stale_max",  # test_cache.py
+                 "user_writes", "user_writes_burst", "user_reads", "user_reads_burst", "address_requests",
+                 "address_requests_burst",  # test_limits.py
                  "changes_poll", "coherent_time", "fill_timeout", "redis_password_file", "redis_timeout"}  # test_cache_control.py
     for row in changing.show("config"):
         if row["applies_at"] == "reload" and row["name"] not in EFFECTS and row["name"] not in elsewhere:
