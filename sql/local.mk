@@ -18,6 +18,7 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/cache_stats.sql \
   sql/rules/cache_user.sql \
   sql/rules/cache_warm.sql \
+  sql/rules/cancel_many.sql \
   sql/rules/changes_since.sql \
   sql/rules/complete_ended_events.sql \
   sql/rules/errors_body.sql \
@@ -50,11 +51,14 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/new_event.sql \
   sql/rules/new_id.sql \
   sql/rules/parse_time.sql \
+  sql/rules/promote_many.sql \
   sql/rules/promote_waiting.sql \
   sql/rules/prune_changes.sql \
   sql/rules/prune_idempotency_keys.sql \
   sql/rules/register_many.sql \
   sql/rules/register_many_with_keys.sql \
+  sql/rules/registration_batch.sql \
+  sql/rules/registration_batch_with_keys.sql \
   sql/rules/registration_body.sql \
   sql/rules/registration_cancel.sql \
   sql/rules/registration_get.sql \

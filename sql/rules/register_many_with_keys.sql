@@ -1,9 +1,5 @@
--- register_many for orders of which some or all carry an Idempotency-Key (null: none), whose scope is who acts. Those whose key
--- has an answer already, or is refused, are answered without a look at the event; the others are decided together, as ever,
--- and the successes among them stored, in the same transaction.
---
--- Locks, in this order: the keys (take_keys: tried, never waited for), what register_many locks, key-share on the users who
--- act (keep_answers).
+-- register_many for orders of which some or all carry an Idempotency-Key: registration_batch_with_keys for those who have only
+-- that to ask. Locks what that locks.
 create or replace function turnout.register_many_with_keys(
   p_action_ids uuid[], p_registration_ids uuid[], p_request_ids text[], p_actor_ids uuid[], p_roles text[],
   p_event_ids uuid[], p_user_ids uuid[], p_resent boolean, p_keys text[], p_request_hashes bytea[], p_keep interval,
@@ -12,26 +8,12 @@ returns setof turnout.item_answer
 language plpgsql
 as $$
 declare
-  v_taken turnout.item_answer[];
-  v_going integer[];
-  v_decided turnout.item_answer[];
+  c_for_ever constant integer := 2147483647; -- milliseconds, 24 days
 begin
-  v_taken := array(select t from turnout.take_keys(p_actor_ids, p_keys, p_request_hashes, p_keep, p_resent) t);
-  v_going := array(select t.item from unnest(v_taken) t where t.outcome is null order by t.item);
-  if v_going <> '{}' then
-    v_decided := array(
-      select (v_going[r.item], r.outcome, r.body, r.etag, r.ref, false)::turnout.item_answer
-      from turnout.register_many(
-        array(select p_action_ids[i] from unnest(v_going) i), array(select p_registration_ids[i] from unnest(v_going) i),
-        array(select p_request_ids[i] from unnest(v_going) i), array(select p_actor_ids[i] from unnest(v_going) i),
-        array(select p_roles[i] from unnest(v_going) i), array(select p_event_ids[i] from unnest(v_going) i),
-        array(select p_user_ids[i] from unnest(v_going) i), p_resent, p_wait) r);
-    perform turnout.keep_answers(p_actor_ids, p_keys, p_request_hashes, v_decided);
-  end if;
   return query
-  select a.item, a.outcome, a.body, a.etag, a.ref, a.replayed
-  from unnest(v_taken || v_decided) a
-  where a.outcome is not null
-  order by a.item;
+  select b.item, b.outcome, b.body, b.etag, case when b.outcome <> 'busy' then b.ref end, b.replayed
+  from turnout.registration_batch_with_keys(array_fill('register'::text, array[cardinality(p_event_ids)]), p_action_ids,
+    p_registration_ids, p_request_ids, p_actor_ids, p_roles, p_event_ids, p_user_ids, p_resent, p_keys, p_request_hashes,
+    p_keep, case when p_wait then c_for_ever else 0 end) b;
 end
 $$;

@@ -31,6 +31,12 @@
               "from turnout.event_roster($1, $2, $3, $4, $5, $6, $7, $8, $9)")                                      \
     STATEMENT(event_log, 7,                                                                                         \
               "select outcome, body, next_place, next_id from turnout.event_log($1, $2, $3, $4, $5, $6, $7)")       \
+    STATEMENT(registration_batch, 10,                                                                               \
+              "select outcome, body, etag, ref, false as replayed "                                                 \
+              "from turnout.registration_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) order by item")             \
+    STATEMENT(registration_batch_keyed, 13,                                                                         \
+              KEYED_ROW "registration_batch_with_keys($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) "     \
+                        "order by item")                                                                            \
     STATEMENT(register_many, 8,                                                                                     \
               "select outcome, body, etag, ref from turnout.register_many(array[$1]::uuid[], array[$2]::uuid[], "   \
               "array[$3]::text[], array[$4]::uuid[], array[$5]::text[], array[$6]::uuid[], array[$7]::uuid[], $8)") \

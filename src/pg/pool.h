@@ -47,7 +47,7 @@ struct pg_answer {
 
 typedef void pg_done(void *context, const struct pg_answer *answer);
 
-#define PG_PARAMETERS_MAX 12
+#define PG_PARAMETERS_MAX 16
 
 /* A query; the caller fills it and pg_pool_submit copies it and its parameter texts. */
 struct pg_query {

@@ -4,6 +4,7 @@ import collections
 import datetime
 import itertools
 import json
+import typing
 import uuid
 
 Answer = collections.namedtuple("Answer", "outcome body etag ref")
@@ -31,12 +32,45 @@ def answer_of(row):
 
 REGISTER = ("select outcome, body, etag, ref from turnout.register_many("
             "%s::uuid[], %s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::uuid[], %s::uuid[], %s, %s) order by item")
+BATCH = ("select item, outcome, body, etag, ref from turnout.registration_batch("
+         "%s::text[], %s::uuid[], %s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::uuid[], %s::uuid[], %s, %s)")
+BATCH_KEYED = ("select item, outcome, body, etag, ref, replayed from turnout.registration_batch_with_keys("
+               "%s::text[], %s::uuid[], %s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::uuid[], %s::uuid[], %s, %s::text[], "
+               "%s::bytea[], %s, %s)")
 CANCEL = "select outcome, body, etag, ref from turnout.registration_cancel(%s, %s, %s, %s, %s, %s)"
 KEYED = ("select outcome, body, etag, ref, replayed from turnout.write_with_key("
          "%s, 'test', %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)")
 REGISTER_KEYED = ("select item, outcome, body, etag, ref, replayed from turnout.register_many_with_keys("
                   "%s::uuid[], %s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::uuid[], %s::uuid[], %s, %s::text[], %s::bytea[], %s, %s)")
 UPDATE = "select outcome, body, etag, ref from turnout.event_update('test', %s, %s, %s, %s, %s, %s)"
+
+
+class Order(typing.NamedTuple):
+    """An item of registration_batch. Made by `comes` and `leaves`."""
+    kind: str
+    actor: uuid.UUID
+    event: uuid.UUID | None
+    person: uuid.UUID | None
+    registration: uuid.UUID
+    action: uuid.UUID
+    role: str | None
+    key: str | None
+
+
+def comes(event, person, actor=None, role=None, key=None, action=None):
+    return Order("register", actor or person, event, person, new_id(), action or new_id(), role, key)
+
+
+def leaves(registration, actor, role=None, key=None, action=None):
+    return Order("cancel", actor, None, None, registration, action or new_id(), role, key)
+
+
+def batch_arguments(orders, resent=False, wait=0):
+    """Arguments of BATCH."""
+    def column(name):
+        return [getattr(order, name) for order in orders]
+    return (column("kind"), column("action"), column("registration"), ["test"] * len(orders), column("actor"), column("role"),
+            column("event"), column("person"), resent, wait)
 
 
 def register_arguments(event, *people, actor=None, action=None, resent=False, wait=False, role=None):
@@ -145,6 +179,21 @@ class Rules:
 
     def cancel(self, registration, person, role=None, action=None, resent=False):
         return self.call(CANCEL, "test", action or new_id(), person, role, registration, resent)[0]
+
+    def batch(self, *orders, **how):
+        """registration_batch; `comes` and `leaves` make the orders."""
+        rows = self.connection.execute(BATCH, batch_arguments(orders, **how)).fetchall()
+        assert [row[0] for row in rows] == list(range(1, len(orders) + 1))
+        return [answer_of(row[1:]) for row in rows]
+
+    def batch_keyed(self, *orders, resent=False, wait=0, keep="24 hours"):
+        """registration_batch_with_keys; what was asked is told by the order's kind, event and registration."""
+        *plain, resent, wait = batch_arguments(orders, resent, wait)
+        asked = [f"{order.event or order.registration}".encode() for order in orders]
+        rows = self.connection.execute(BATCH_KEYED, (
+            *plain, resent, [order.key for order in orders], asked, keep, wait)).fetchall()
+        assert [row[0] for row in rows] == list(range(1, len(orders) + 1))
+        return [Keyed(*row[1:]) for row in rows]
 
     # Under an Idempotency-Key; the answers as they are, bodies as text
 

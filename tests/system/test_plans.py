@@ -78,6 +78,11 @@ def samples(watched):
                       for filters in ((None, None), ("event", None), ("registration", None), (None, registration))
                       for place in (None, "1000000")],
         "register_many": [[new_id, new_id, "plans", person, None, event, person, resent] for resent in ("false", "true")],
+        "registration_batch": [batch_sample(new_id, event, organizer, person, registration, resent, wait)
+                               for resent in ("false", "true") for wait in ("0", "100")],
+        "registration_batch_keyed": [[*batch_sample(new_id, event, organizer, person, registration, "false", None)[:-1],
+                                      "{NULL,plans}", '{NULL,"' + hashed + '"}', "86400000000 microseconds", "0"]
+                                     for hashed in (r"\\x01", r"\\x01", r"\\x02")],
         "registration_cancel": [["plans", new_id, person, None, registration, resent] for resent in ("false", "true")],
         **keyed_samples(who, new_id, event, draft, person, registration),
         "registration_get": [[person, None, registration]],
@@ -101,6 +106,12 @@ def samples(watched):
         "job_started": [["plans", "host"]],
         "job_finished": [["1", "done", "5", None]],
     }
+
+
+def batch_sample(new_id, event, organizer, person, registration, resent, wait):
+    """Somebody leaves and somebody else comes, in one call."""
+    return ["{cancel,register}", f"{{{new_id},{new_id}}}", f"{{{registration},{new_id}}}", "{plans,plans}",
+            f"{{{person},{organizer}}}", "{NULL,NULL}", f"{{NULL,{event}}}", f"{{NULL,{organizer}}}", resent, wait]
 
 
 def keyed_samples(who, new_id, event, draft, person, registration):
