@@ -171,13 +171,16 @@ static bool check_limits(const struct whole *whole, char *error, size_t error_si
     configuration_limits(&whole->values, limits);
     for (size_t i = 0; i < CONFIGURATION_LIMIT_COUNT; i++) {
         int64_t most = limits[i].rate * SECONDS_OF_LIMIT_MAX;
-        if (limits[i].rate != 0 && limits[i].burst > most) {
-            snprintf(error, error_size,
-                     "%s: %s: expected at most %" PRId64 ", an hour of %s, which is %" PRId64 ", not %" PRId64,
-                     origin_of(whole, limits[i].burst_name), limits[i].burst_name, most, limits[i].name, limits[i].rate,
-                     limits[i].burst);
-            return false;
-        }
+        if (limits[i].rate == 0 || limits[i].burst <= most)
+            continue;
+        /* the burst may be the default's, and the line with the mistake the other one */
+        const char *origin = origin_of(whole, limits[i].burst_name);
+        if (strcmp(origin, "default") == 0)
+            origin = origin_of(whole, limits[i].name);
+        snprintf(error, error_size,
+                 "%s: %s: expected at most %" PRId64 ", an hour of %s, which is %" PRId64 ", not %" PRId64, origin,
+                 limits[i].burst_name, most, limits[i].name, limits[i].rate, limits[i].burst);
+        return false;
     }
     return true;
 }

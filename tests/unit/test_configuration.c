@@ -50,13 +50,16 @@ START_TEST(test_values_are_read_with_their_units)
 {
     struct configuration *configuration =
         read_text("# comment\nworkers = 3\nheader_timeout=500ms\nbody_size = 1m\npublic_read = no\nlisten_mode = 0600\n"
-                  "log_level = warning\nlog_format = json\ndb_connections = 17\nlisten = unix:/run/x.sock ; comment\n");
+                  "log_level = warning\nlog_format = json\ndb_connections = 17\nlisten = unix:/run/x.sock ; comment\n"
+                  "user_reads = 2\nuser_reads_burst = 7200\nuser_writes = 0\nuser_writes_burst = 1000000\n");
     ck_assert_msg(configuration != NULL, "%s", error);
     ck_assert_int_eq(configuration->workers, 3);
     ck_assert_int_eq(configuration->header_timeout, 500000);
     ck_assert_int_eq(configuration->body_size, 1 << 20);
     ck_assert(!configuration->public_read);
     ck_assert_int_eq(configuration->listen_mode, 0600);
+    ck_assert_int_eq(configuration->user_reads_burst, 7200);
+    ck_assert_int_eq(configuration->user_writes_burst, 1000000);
     ck_assert_int_eq(configuration->log_level, LOG_LEVEL_WARNING);
     ck_assert_int_eq(configuration->log_format, LOG_FORMAT_JSON);
     ck_assert_str_eq(configuration->listen, "unix:/run/x.sock");
@@ -83,6 +86,14 @@ static const struct refusal {
     {"listen =\n", ":1: listen: expected a value"},
     {"workers = 4\ndb_connections = 12\n",
      ":2: db_connections: expected at least 13 for 4 workers (2 per worker + 5), not 12"},
+    {"user_writes = -1\n", ":1: user_writes: expected a number from 0 to 10000, not \"-1\""},
+    {"user_writes = 10001\n", ":1: user_writes: expected a number from 0 to 10000, not \"10001\""},
+    {"user_writes = 0.5\n", ":1: user_writes: expected a number from 0 to 10000, not \"0.5\""},
+    {"user_reads_burst = 0\n", ":1: user_reads_burst: expected a number from 1 to 1000000, not \"0\""},
+    {"user_reads = 2\nuser_reads_burst = 7201\n",
+     ":2: user_reads_burst: expected at most 7200, an hour of user_reads, which is 2, not 7201"},
+    {"\naddress_requests = 1\n",
+     ":2: address_requests_burst: expected at most 3600, an hour of address_requests, which is 1, not 5000"},
     {"workers = 70\n", ":1: workers: expected at most workers_max, which is 64, not 70"},
 };
 
