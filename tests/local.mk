@@ -1,5 +1,5 @@
 # The folders as they are: their files carry no list. Unit tests are listed beside what they test, in src/*/local.mk.
-EXTRA_DIST += tests/README.md tests/uncovered.py tests/lint tests/model tests/system \
+EXTRA_DIST += tests/README.md tests/uncovered.py tests/lint tests/model tests/proof tests/system \
   tests/bench/README.md tests/bench/bench.py tests/bench/coherence.py tests/bench/hitrate.py tests/bench/list.py
 
 # Folders are copied with what the build has left in them; a .log of ours would make the check of the tarball believe that it has run.
@@ -27,6 +27,12 @@ SOAK_SECONDS = 3600
 
 proof: all $(check_PROGRAMS)
 	TURNOUT_FULL=1 $(PYTEST) -m full "$(srcdir)/tests/system"
+
+# Rounds of a minute with two hundred kills each; tests/proof/README.md has the options. A short form is in the run.
+PROOF_FLAGS =
+
+oversell-proof: all
+	TURNOUT_BIN="$(abs_top_builddir)" PYTHONDONTWRITEBYTECODE=1 $(PYTHON3) "$(srcdir)/tests/proof/oversell.py" $(PROOF_FLAGS)
 
 soak: all $(check_PROGRAMS)
 	TURNOUT_SOAK=$(SOAK_SECONDS) $(PYTEST) "$(srcdir)/tests/system/test_soak.py"
@@ -67,6 +73,6 @@ coverage:
 	@echo 'This build counts no lines: configure one with --enable-coverage (gcc; gcovr reads what it counts).' >&2; exit 1
 endif
 
-.PHONY: bench $(BENCHES) check-system coverage proof soak
+.PHONY: bench $(BENCHES) check-system coverage oversell-proof proof soak
 
 include tests/bench/load/local.mk
