@@ -135,6 +135,18 @@ static bool is_remembered(struct call *call)
     return memo_find(identity_memo(), call->key, call->key_length, time(NULL), &call->person);
 }
 
+static void verify_token(void *context)
+{
+    struct call *call = context;
+    OBJECT_CHECK(call, CALL_MAGIC);
+    enum token_result result = identity_verify(call->key, call->key_length, call->request->arena, &call->claims);
+    statistics_count(STATISTICS_TOKENS, result == TOKEN_OK ? LABEL_TOKEN_VERIFIED : LABEL_TOKEN_REFUSED);
+    if (result == TOKEN_OK)
+        ask_who_it_is(call);
+    else
+        refuse_token(call->request, token_result_text(result));
+}
+
 static void identify_by_token(struct call *call, const char *header)
 {
     struct http_request *request = call->request;
@@ -149,12 +161,7 @@ static void identify_by_token(struct call *call, const char *header)
         go_on(call);
         return;
     }
-    enum token_result result = identity_verify(call->key, call->key_length, request->arena, &call->claims);
-    statistics_count(STATISTICS_TOKENS, result == TOKEN_OK ? LABEL_TOKEN_VERIFIED : LABEL_TOKEN_REFUSED);
-    if (result == TOKEN_OK)
-        ask_who_it_is(call);
-    else
-        refuse_token(request, token_result_text(result));
+    http_in_turn(request, verify_token, call); /* a signature takes as long as many answers from the cache */
 }
 
 /* What a proxy says is signed by nobody and looked at anew each time; the memo spares the look into the users table. */

@@ -115,6 +115,7 @@ static void on_happened(void *context, enum http_occurrence what, int64_t n)
         [HTTP_FULL] = {STATISTICS_HTTP_PAUSES, LABEL_PAUSE_FULL},
         [HTTP_EXHAUSTED] = {STATISTICS_HTTP_PAUSES, LABEL_PAUSE_DESCRIPTORS},
         [HTTP_CUT_OFF] = {STATISTICS_HTTP_CUT_OFF, LABEL_NONE_ONE},
+        [HTTP_PUT_OFF] = {STATISTICS_HTTP_PUT_OFF, LABEL_NONE_ONE},
     };
     statistics_add(counters[what].family, listener_of(context), counters[what].second, n);
 }

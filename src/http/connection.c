@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "http/intake.h"
 #include "http/relief.h"
+#include "http/turn.h"
 
 #define NEVER INT64_MAX
 /* While a request is being worked on, this much of what follows it is read ahead; then the client waits. */
@@ -140,7 +141,10 @@ static void let_go(struct http_connection *connection)
     exchange->request.connection = NULL;
     for (int i = 0; i < connection->output_count && exchange->answered; i++)
         exchange->bytes -= connection->output[i].iov_len;
-    if (exchange->answered || connection->state == CONNECTION_BODY)
+    bool untouched = exchange->waits == EXCHANGE_WAITS_TO_WORK;
+    if (untouched)
+        connection->server->counters.in_flight--;
+    if (exchange->answered || untouched || connection->state == CONNECTION_BODY)
         exchange_finish(exchange, "client gone");
 }
 
@@ -211,6 +215,15 @@ static bool write_output(struct http_connection *connection)
 
 /* Gives the answer to the kernel. An answer that it takes whole, as nearly all are, is never in the state of being
  * written: no deadline, no queue, and no second look at the clock. */
+static void write_answer(struct http_connection *connection, int64_t now)
+{
+    if (write_output(connection))
+        answered(connection, now);
+    else if (connection->state != CONNECTION_CLOSED)
+        enter_at(connection, CONNECTION_WRITING, now);
+}
+
+/* The answer to a write may have to wait for its turn: the connection stays in its state until then. */
 static void begin_writing(struct http_connection *connection, const char *head, size_t head_length, const char *body,
                           size_t body_length)
 {
@@ -219,13 +232,24 @@ static void begin_writing(struct http_connection *connection, const char *head, 
     if (body_length > 0)
         output[connection->output_count++] =
             (struct iovec){.iov_base = (void *)(uintptr_t)body, .iov_len = body_length};
-    connection->exchange->bytes = head_length + body_length;
+    struct http_exchange *exchange = connection->exchange;
+    exchange->bytes = head_length + body_length;
     int64_t now = clock_monotonic();
-    exchange_observe(connection->exchange, now);
-    if (write_output(connection))
-        answered(connection, now);
-    else if (connection->state != CONNECTION_CLOSED)
-        enter_at(connection, CONNECTION_WRITING, now);
+    exchange_observe(exchange, now);
+    if (!exchange->takes_turns) {
+        write_answer(connection, now);
+    } else if (turn_may_send(exchange)) {
+        struct http_server *server = connection->server;
+        write_answer(connection, now);
+        turn_spend(server, now);
+    }
+}
+
+void connection_send_waiting(struct http_connection *connection)
+{
+    OBJECT_CHECK(connection, CONNECTION_MAGIC);
+    write_answer(connection, clock_monotonic());
+    settle(connection);
 }
 
 void connection_send(struct http_connection *connection, const char *head, size_t head_length, const char *body,
@@ -239,6 +263,7 @@ void connection_send(struct http_connection *connection, const char *head, size_
 void connection_send_borrowed(struct http_connection *connection, const char *head, size_t head_length,
                               const char *body, size_t body_length)
 {
+    INVARIANT(!connection->exchange->takes_turns); /* it would be sent when the body is no longer valid */
     begin_writing(connection, head, head_length, body, body_length);
     if (body_length > 0 && connection->state == CONNECTION_WRITING) {
         INVARIANT(connection->output_count > 0);

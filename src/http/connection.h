@@ -91,6 +91,8 @@ void connection_send(struct http_connection *connection, const char *head, size_
 /* The same, but the body is valid during the call only: what the kernel does not take is copied to the exchange. */
 void connection_send_borrowed(struct http_connection *connection, const char *head, size_t head_length,
                               const char *body, size_t body_length);
+/* Sends the answer that has waited for its turn. */
+void connection_send_waiting(struct http_connection *connection);
 /* Writes what the kernel takes of the output; the rest follows from the loop. */
 void connection_flush(struct http_connection *connection);
 /* The only place that changes the state. */

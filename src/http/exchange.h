@@ -16,6 +16,13 @@
 struct http_server;
 struct repeat;
 
+/* What it waits for a turn of the loop for. */
+enum exchange_wait {
+    EXCHANGE_WAITS_NOT,
+    EXCHANGE_WAITS_TO_WORK, /* nobody else holds it */
+    EXCHANGE_WAITS_TO_SEND, /* answered; the answer is in the connection's output, which is still there */
+};
+
 struct http_exchange {
     struct http_request request; /* OBJECT_HEADER is in it */
     struct http_server *server;
@@ -33,6 +40,12 @@ struct http_exchange {
     bool headers_done;
     bool message_done;
     enum guard_verdict refusal; /* found by a callback of the parser; GUARD_OK: none */
+    /* its turn (turn.h) */
+    TAILQ_ENTRY(http_exchange) place;
+    enum exchange_wait waits;
+    bool takes_turns; /* its answer, too */
+    http_work *work;
+    void *work_context;
     /* answer */
     bool dispatched; /* counted as in flight */
     bool answered;

@@ -14,6 +14,7 @@
 #include "http/parser.h"
 #include "http/problem.h"
 #include "http/repeat.h"
+#include "http/turn.h"
 
 static const char continue_line[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -96,6 +97,13 @@ static void answer_options(struct http_exchange *exchange)
     http_respond(&exchange->request, &response);
 }
 
+static void handle(void *context)
+{
+    struct http_request *request = context;
+    OBJECT_CHECK(request, HTTP_REQUEST_MAGIC);
+    request->route->handler(request);
+}
+
 /* The request is complete: to its handler, or to the answer that stands in for one. */
 static void dispatch(struct http_connection *connection)
 {
@@ -116,6 +124,11 @@ static void dispatch(struct http_connection *connection)
         }
         exchange->dispatched = true;
         connection->server->counters.in_flight++;
+        exchange->takes_turns = request->method != HTTP_METHOD_GET && request->method != HTTP_METHOD_HEAD;
+        if (exchange->takes_turns) {
+            turn_do(exchange, handle, request);
+            return;
+        }
         child_set_activity(request->route->path, request->request_id);
         request->route->handler(request);
         child_set_activity(NULL, NULL);

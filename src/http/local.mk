@@ -4,7 +4,7 @@ libhttp_a_SOURCES = src/http/body.c src/http/body.h src/http/connection.c src/ht
   src/http/intake.c src/http/intake.h src/http/parser.c src/http/parser.h \
   src/http/problem.c src/http/problem.h src/http/query.c src/http/query.h src/http/relief.c src/http/relief.h src/http/repeat.c src/http/repeat.h \
   src/http/request.c src/http/request.h src/http/response.c src/http/router.c src/http/router.h src/http/server.c src/http/server.h \
-  src/http/server_internal.h
+  src/http/server_internal.h src/http/turn.c src/http/turn.h
 EXTRA_DIST += src/http/README.md docs/problems.md
 
 # llhttp where the system has no library of it: three sources of one line, made in the build folder. Automake would put
@@ -29,7 +29,7 @@ if HAVE_CHECK
 HTTP_RIG = tests/unit/http_rig.c tests/unit/http_rig.h
 HTTP_TESTS = tests/unit/test_body tests/unit/test_connection tests/unit/test_guard tests/unit/test_hit_path \
   tests/unit/test_http_faults tests/unit/test_intake tests/unit/test_problem tests/unit/test_relief \
-  tests/unit/test_repeat tests/unit/test_router tests/unit/test_server tests/unit/test_shared_answer
+  tests/unit/test_repeat tests/unit/test_router tests/unit/test_server tests/unit/test_shared_answer tests/unit/test_turn
 check_PROGRAMS += $(HTTP_TESTS)
 TESTS += $(HTTP_TESTS)
 tests_unit_test_body_SOURCES = tests/unit/test_body.c
@@ -65,6 +65,9 @@ tests_unit_test_relief_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
 tests_unit_test_repeat_SOURCES = tests/unit/test_repeat.c $(HTTP_RIG)
 tests_unit_test_repeat_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_repeat_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
+tests_unit_test_turn_SOURCES = tests/unit/test_turn.c $(HTTP_RIG)
+tests_unit_test_turn_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_turn_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(UNIT_LIBS)
 tests_unit_test_server_SOURCES = tests/unit/test_server.c $(HTTP_RIG)
 tests_unit_test_server_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_server_LDADD = $(HTTP_LIBS) $(BASE_LIBS) $(UNIT_LIBS)

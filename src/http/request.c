@@ -12,6 +12,7 @@
 #include "http/exchange.h"
 #include "http/repeat.h"
 #include "http/server_internal.h"
+#include "http/turn.h"
 
 #define QUERY_PARAMETERS_MAX 64
 
@@ -217,6 +218,7 @@ void exchange_finish(struct http_exchange *exchange, const char *note)
         write_access_log(exchange, note);
     if (exchange->release != NULL)
         exchange->release(exchange->owner);
+    turn_forget(exchange);
     if (exchange->repeat != NULL)
         repeat_release(exchange->repeat);
     buffer_free(&exchange->body);
@@ -230,6 +232,11 @@ void exchange_finish(struct http_exchange *exchange, const char *note)
         server->spare_arenas[server->spare_arena_count++] = arena;
     else
         arena_destroy(arena);
+}
+
+void http_in_turn(struct http_request *request, http_work *work, void *context)
+{
+    turn_do(exchange_of(request), work, context);
 }
 
 size_t exchange_memory(const struct http_exchange *exchange)

@@ -72,6 +72,14 @@ struct http_request {
 
 typedef void http_handler(struct http_request *request);
 
+typedef void http_work(void *context);
+
+/* For what takes the processor for longer than an answer from memory does: done now, or, where this turn of the loop
+ * has spent enough on such things, in one of the next, in order of arrival. `work` must lead to an answer as a handler
+ * does; where the client goes first it is never called, and the request has ended. Handlers of other methods than GET
+ * have waited for their turn already. */
+void http_in_turn(struct http_request *request, http_work *work, void *context);
+
 /* One line of the route table. Templates: "/api/events/{id}"; a {name} takes one non-empty segment. */
 struct http_route {
     enum http_method method; /* GET serves HEAD too */

@@ -17,6 +17,7 @@
 #include "http/relief.h"
 #include "http/repeat.h"
 #include "http/server_internal.h"
+#include "http/turn.h"
 
 /* Per wake-up: the other workers get their share. */
 #define ACCEPTS_MAX 16
@@ -96,6 +97,7 @@ struct http_server *http_server_create(const struct http_server_options *options
     TAILQ_INIT(&server->silent);
     TAILQ_INIT(&server->kept);
     TAILQ_INIT(&server->slow);
+    turn_start(server);
     server->router = router_create(options->routes);
     buffer_reserve(&server->scratch, READ_SIZE);
     server->reaper = evtimer_new(options->base, on_reap, server);
@@ -127,6 +129,7 @@ void http_server_destroy(struct http_server *server)
     struct http_exchange *exchange;
     while ((exchange = LIST_FIRST(&server->exchanges)) != NULL)
         exchange_finish(exchange, "server ended");
+    turn_end(server);
     repeat_free(server);
     while (server->spare_arena_count > 0)
         arena_destroy(server->spare_arenas[--server->spare_arena_count]);

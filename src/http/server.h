@@ -31,14 +31,15 @@ enum http_occurrence {
     HTTP_CUT_OFF,           /* slow clients hold connection_memory: one of them is ended before its time */
     HTTP_ADDRESS_UNTRUSTED, /* client_address_header came from a peer that is none of trusted_proxies */
     HTTP_ADDRESS_UNUSABLE,  /* it came from one, and holds no address */
+    HTTP_PUT_OFF,           /* a write, or the answer to one, waits for another turn of the loop */
     HTTP_OCCURRENCE_COUNT
 };
 
 /* Whoever counts, told while it happens; what it is called with may be gone after the call. */
 struct http_observer {
     /* A request is about to be answered: before the first byte of it leaves, so that no client knows of an answer that
-     * is not counted. Status 0: the client went before it had sent the whole request. `microseconds` are from its first
-     * byte on. */
+     * is not counted. Status 0: the client went before it had sent the whole request, or before anybody had looked at
+     * it. `microseconds` are from its first byte on. */
     void (*answered)(void *context, const struct http_request *request, int status, size_t bytes, int64_t microseconds);
     /* A request is refused for its bytes alone; `answered` follows. */
     void (*refused)(void *context, enum guard_verdict verdict);

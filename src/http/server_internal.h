@@ -41,6 +41,15 @@ struct http_listener {
 
 TAILQ_HEAD(connection_queue, http_connection);
 
+/* turn.c */
+struct http_turn {
+    TAILQ_HEAD(, http_exchange) queue; /* that wait, in order of arrival */
+    struct event *timer;
+    bool armed;
+    int64_t spent;                 /* microseconds of this turn */
+    struct http_exchange *at_work; /* whose work is on the stack, or NULL */
+};
+
 /* Boot lifetime, but for the lists. */
 struct http_server {
     OBJECT_HEADER; /* SERVER_MAGIC */
@@ -81,6 +90,7 @@ struct http_server {
     int64_t relieved_at;            /* complained about that */
     bool relieving;
     LIST_HEAD(, http_exchange) exchanges;
+    struct http_turn turn;
     struct http_statistics counters; /* `memory` is added up when asked for */
 };
 #define SERVER_MAGIC 0x53525652U

@@ -319,6 +319,8 @@
            "Times that a process stopped accepting: it had max_connections, or the system gave no more.")              \
     FAMILY(HTTP_CUT_OFF, COUNTER, NUMBER, "http_slow_clients_cut_off_total", LISTENER, NONE,                           \
            "Slow clients ended before their deadline, because together they held connection_memory.")                  \
+    FAMILY(HTTP_PUT_OFF, COUNTER, NUMBER, "http_put_off_total", LISTENER, NONE,                                        \
+           "Writes and answers to writes that waited for another turn of the loop, to let reads go first.")            \
     FAMILY(HTTP_REFUSALS, COUNTER, NUMBER, "http_refused_requests_total", REFUSAL, NONE,                               \
            "Requests refused for their bytes alone: framing, limits, time.")                                           \
     FAMILY(HTTP_RECEIVED, COUNTER, NUMBER, "http_received_bytes_total", LISTENER, NONE, "Bytes read from clients.")    \
