@@ -2,6 +2,7 @@ include src/base/local.mk
 include src/shm/local.mk
 include src/http/local.mk
 include src/pg/local.mk
+include src/registration/local.mk
 include src/redis/local.mk
 include src/identity/local.mk
 include src/api/local.mk

@@ -53,15 +53,25 @@ static const struct outcome *find_outcome(const char *name)
     return NULL;
 }
 
-static const struct outcome *outcome_of(const PGresult *result)
+static const struct outcome *outcome_of(const PGresult *result, int row)
 {
-    return PQntuples(result) == 1 ? find_outcome(PQgetvalue(result, 0, COLUMN_OUTCOME)) : NULL;
+    return row < PQntuples(result) ? find_outcome(PQgetvalue(result, row, COLUMN_OUTCOME)) : NULL;
+}
+
+static bool is_one_row(const struct pg_answer *answer)
+{
+    return answer->status == PG_STATUS_ROWS && PQntuples(answer->result) == 1;
+}
+
+bool answer_row_is_success(const PGresult *result, int row)
+{
+    const struct outcome *outcome = outcome_of(result, row);
+    return outcome != NULL && outcome->status != 0;
 }
 
 bool answer_is_success(const struct pg_answer *answer)
 {
-    const struct outcome *outcome = answer->status == PG_STATUS_ROWS ? outcome_of(answer->result) : NULL;
-    return outcome != NULL && outcome->status != 0;
+    return is_one_row(answer) && answer_row_is_success(answer->result, 0);
 }
 
 static void clear_result(void *owner)
@@ -152,12 +162,12 @@ static int retry_after(const char *members, size_t length)
     return seconds > 0 && seconds < 1000000000 ? (int)seconds : 0;
 }
 
-static void refuse(struct http_request *request, const struct outcome *outcome, const PGresult *result)
+static void refuse(struct http_request *request, const struct outcome *outcome, const PGresult *result, int row)
 {
     struct problem_details details = {0};
-    if (!PQgetisnull(result, 0, COLUMN_BODY)) {
-        details.members_length = (size_t)PQgetlength(result, 0, COLUMN_BODY);
-        details.members = arena_memdup(request->arena, PQgetvalue(result, 0, COLUMN_BODY), details.members_length);
+    if (!PQgetisnull(result, row, COLUMN_BODY)) {
+        details.members_length = (size_t)PQgetlength(result, row, COLUMN_BODY);
+        details.members = arena_memdup(request->arena, PQgetvalue(result, row, COLUMN_BODY), details.members_length);
         details.retry_after = retry_after(details.members, details.members_length);
     }
     if (outcome->problem == PROBLEM_OVERLOADED || outcome->problem == PROBLEM_KEY_IN_USE)
@@ -165,9 +175,52 @@ static void refuse(struct http_request *request, const struct outcome *outcome, 
     problem_respond(request, outcome->problem, &details);
 }
 
-static const char *value_or_null(struct http_request *request, const PGresult *result, int column)
+static const char *value_or_null(struct http_request *request, const PGresult *result, int row, int column)
 {
-    return PQgetisnull(result, 0, column) ? NULL : arena_strdup(request->arena, PQgetvalue(result, 0, column));
+    return PQgetisnull(result, row, column) ? NULL : arena_strdup(request->arena, PQgetvalue(result, row, column));
+}
+
+/* Everything but the body, which the caller puts in where `has_body` says so. false: refused, and answered. */
+static bool begin_row(struct http_request *request, const PGresult *result, int row, const struct answer_style *style,
+                      struct http_response *response, bool *has_body)
+{
+    const struct outcome *outcome = outcome_of(result, row);
+    if (outcome == NULL) {
+        log_error("a rule gave no known outcome", log_int("rows", PQntuples(result)),
+                  log_text("request_id", request->request_id));
+        problem_respond(request, PROBLEM_INTERNAL, NULL);
+        return false;
+    }
+    if (outcome->status == 0) {
+        refuse(request, outcome, result, row);
+        return false;
+    }
+    const char *etag = value_or_null(request, result, row, COLUMN_ETAG);
+    const char *reference = value_or_null(request, result, row, COLUMN_REF);
+    const char *location = NULL;
+    if (outcome->status == 201 && style->location != NULL && reference != NULL)
+        location = arena_printf(request->arena, "%s%s", style->location, reference);
+    *response = (struct http_response){.status = outcome->status,
+                                       .headers = header_lines(request, etag, location, style->headers)};
+    if (style->conditional && is_not_modified(request, etag))
+        response->status = 304;
+    *has_body = response->status != 304 && response->status != 204;
+    if (*has_body)
+        response->content_type = "application/json";
+    return true;
+}
+
+void answer_shared_row(struct http_request *request, const PGresult *result, int row, const struct answer_style *style)
+{
+    struct http_response response;
+    bool has_body;
+    if (!begin_row(request, result, row, style, &response, &has_body))
+        return;
+    if (has_body) {
+        response.body_length = (size_t)PQgetlength(result, row, COLUMN_BODY);
+        response.body = arena_memdup(request->arena, PQgetvalue(result, row, COLUMN_BODY), response.body_length);
+    }
+    http_respond(request, &response);
 }
 
 void answer_row(struct http_request *request, const struct pg_answer *answer, const struct answer_style *style)
@@ -177,36 +230,19 @@ void answer_row(struct http_request *request, const struct pg_answer *answer, co
         return;
     }
     PGresult *result = answer->result;
-    const struct outcome *outcome = outcome_of(result);
-    if (outcome == NULL) {
-        log_error("a rule gave no known outcome", log_int("rows", PQntuples(result)),
-                  log_text("request_id", request->request_id));
-        PQclear(result);
-        problem_respond(request, PROBLEM_INTERNAL, NULL);
-        return;
-    }
-    if (outcome->status == 0) {
-        refuse(request, outcome, result);
-        PQclear(result);
-        return;
-    }
-    const char *etag = value_or_null(request, result, COLUMN_ETAG);
-    const char *reference = value_or_null(request, result, COLUMN_REF);
-    const char *location = NULL;
-    if (outcome->status == 201 && style->location != NULL && reference != NULL)
-        location = arena_printf(request->arena, "%s%s", style->location, reference);
-    struct http_response response = {.status = outcome->status,
-                                     .headers = header_lines(request, etag, location, style->headers)};
-    if (style->conditional && is_not_modified(request, etag)) {
-        response.status = 304;
-    } else if (outcome->status != 204) {
-        response.content_type = "application/json";
+    struct http_response response;
+    bool has_body = false;
+    /* More than one row is as wrong as none: then there is no row to look at. */
+    int row = PQntuples(result) == 1 ? 0 : PQntuples(result);
+    bool begun = begin_row(request, result, row, style, &response, &has_body);
+    if (begun && has_body) {
         response.body = PQgetvalue(result, 0, COLUMN_BODY);
         response.body_length = (size_t)PQgetlength(result, 0, COLUMN_BODY);
         response.release = clear_result;
         response.owner = result;
-    }
-    if (response.release == NULL)
+    } else {
         PQclear(result);
-    http_respond(request, &response);
+    }
+    if (begun)
+        http_respond(request, &response);
 }

@@ -18,8 +18,12 @@ struct answer_style {
 /* Answers with row 0 of (outcome, body, etag, ref), or with what went wrong; clears the result. */
 void answer_row(struct http_request *request, const struct pg_answer *answer, const struct answer_style *style);
 
-/* Whether row 0 will be answered with a 2xx. */
+/* The same with one row of a result that others share: nothing of it is kept. */
+void answer_shared_row(struct http_request *request, const PGresult *result, int row, const struct answer_style *style);
+
+/* Whether row 0, or the row named, will be answered with a 2xx. */
 bool answer_is_success(const struct pg_answer *answer) MUST_CHECK;
+bool answer_row_is_success(const PGresult *result, int row) MUST_CHECK;
 
 /* Answers with what went wrong; not to be called with PG_STATUS_ROWS. */
 void answer_failure(struct http_request *request, const struct pg_answer *answer, enum problem lost);

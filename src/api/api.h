@@ -16,6 +16,7 @@ struct api {
     const struct configuration *configuration;
     struct pg_pool *read;
     struct pg_pool *write;
+    struct pg_pool *busy;          /* of the registration engine, for events whose seats somebody else holds */
     const struct child_host *host; /* what the master last said, for /readyz */
     void (*sample)(void);          /* brings the gauges of this process up to date, for /metrics */
     int schema_expected;           /* the migration that this program needs at least */

@@ -7,6 +7,7 @@
 
 #include "api/resources.h"
 #include "base/text.h"
+#include "registration/engine.h"
 #include "shm/statistics.h"
 #include "shm/statistics_read.h"
 
@@ -149,16 +150,42 @@ static unsigned registration_label(const char *outcome)
     return LABEL_REGISTRATION_OTHER;
 }
 
-void metrics_registration(const struct pg_answer *answer)
+void metrics_registration(const struct order_decision *decision)
 {
     unsigned label = LABEL_REGISTRATION_FAILED;
-    if (answer == NULL)
+    switch (decision->end) {
+    case ORDER_DECIDED:
+        label = registration_label(PQgetvalue(decision->result, decision->row, 0));
+        break;
+    case ORDER_OVERLOADED:
+    case ORDER_BUSY:
         label = LABEL_REGISTRATION_BUSY;
-    else if (answer->status == PG_STATUS_LOST)
+        break;
+    case ORDER_UNKNOWN:
         label = LABEL_REGISTRATION_UNKNOWN;
-    else if (answer->status == PG_STATUS_ROWS && PQntuples(answer->result) == 1)
-        label = registration_label(PQgetvalue(answer->result, 0, 0));
+        break;
+    case ORDER_FAILED:
+    case ORDER_UNAVAILABLE:
+    case ORDER_TIMED_OUT:
+        break;
+    }
     statistics_count(STATISTICS_REGISTRATIONS, label);
+}
+
+void metrics_orders_call(int orders, int64_t microseconds)
+{
+    statistics_add(STATISTICS_ORDERS_SENT, LABEL_NONE_ONE, LABEL_NONE_ONE, orders);
+    statistics_observe(STATISTICS_ORDERS_CALL, LABEL_NONE_ONE, microseconds);
+}
+
+void metrics_orders_sample(void)
+{
+    struct engine_statistics now;
+    engine_statistics(&now);
+    statistics_set(STATISTICS_ORDERS_WAITING, LABEL_NONE_ONE, LABEL_NONE_ONE, now.waiting);
+    statistics_set(STATISTICS_ORDERS_IN_FLIGHT, LABEL_NONE_ONE, LABEL_NONE_ONE, now.in_flight);
+    statistics_set(STATISTICS_ORDERS_BUSY_EVENTS, LABEL_NONE_ONE, LABEL_NONE_ONE, now.busy);
+    statistics_set(STATISTICS_ORDERS_STUCK_EVENTS, LABEL_NONE_ONE, LABEL_NONE_ONE, now.stuck);
 }
 
 static void free_text(void *owner)

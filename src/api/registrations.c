@@ -5,10 +5,10 @@
 
 #include "api/caller.h"
 #include "api/members.h"
+#include "api/orders.h"
 #include "api/parameters.h"
 #include "api/resources.h"
 #include "api/statements.h"
-#include "api/write.h"
 #include "base/uuid.h"
 #include "http/body.h"
 
@@ -44,58 +44,46 @@ static bool read_order(struct http_request *request, const char **event_id, cons
 
 static void create_as(struct http_request *request, const struct caller *caller)
 {
-    enum { ACTION, REGISTRATION, REQUEST, ACTOR, ROLE, EVENT, USER, RESENT };
     const char *event_id;
     const char *user_id;
     if (!parameters_check(request, (const char *const[]){NULL}) || !read_order(request, &event_id, &user_id))
         return;
-    struct write *write = write_start(request, &statement_register_many);
+    struct order_request *asked = orders_start(request, ORDER_REGISTER);
     char *id = arena_alloc(request->arena, UUID_TEXT_SIZE);
     uuid_v7(id);
-    const char **parameters = write->query.parameters;
-    parameters[ACTION] = write->action_id;
-    parameters[REGISTRATION] = id;
-    parameters[REQUEST] = request->request_id;
-    parameters[ACTOR] = caller->user_id;
-    parameters[ROLE] = caller->role;
-    parameters[EVENT] = event_id;
-    parameters[USER] = user_id == NULL ? caller->user_id : user_id;
-    parameters[RESENT] = "false";
-    write->event_id = event_id;
-    write->registers = true;
-    write->query.retry = PG_RETRY_RESEND;
-    write->query.resent_parameter = RESENT;
-    write->style.location = "/api/registrations/";
-    write->style.headers = PERSONAL;
-    write_send(write);
+    asked->order.registration_id = id;
+    asked->order.actor_id = caller->user_id;
+    asked->order.role = caller->role;
+    asked->order.event_id = event_id;
+    asked->order.user_id = user_id == NULL ? caller->user_id : user_id;
+    asked->style.location = "/api/registrations/";
+    asked->style.headers = PERSONAL;
+    orders_send(asked);
 }
 
 void registrations_create(struct http_request *request)
 {
-    caller_identify(request, CALLER_USER, create_as);
+    if (orders_admit(request))
+        caller_identify(request, CALLER_USER, create_as);
 }
 
 static void cancel_as(struct http_request *request, const struct caller *caller)
 {
-    enum { USER = 2, ROLE, REGISTRATION, RESENT }; /* behind the request's and the action's id */
     const char *id = parameters_path_id(request);
     if (id == NULL || !parameters_check(request, (const char *const[]){NULL}))
         return;
-    struct write *write = write_start(request, &statement_registration_cancel);
-    const char **parameters = write->query.parameters;
-    parameters[USER] = caller->user_id;
-    parameters[ROLE] = caller->role;
-    parameters[REGISTRATION] = id;
-    parameters[RESENT] = "false";
-    write->query.retry = PG_RETRY_RESEND;
-    write->query.resent_parameter = RESENT;
-    write->style.headers = PERSONAL;
-    write_send(write);
+    struct order_request *asked = orders_start(request, ORDER_CANCEL);
+    asked->order.registration_id = id;
+    asked->order.actor_id = caller->user_id;
+    asked->order.role = caller->role;
+    asked->style.headers = PERSONAL;
+    orders_send(asked);
 }
 
 void registrations_cancel(struct http_request *request)
 {
-    caller_identify(request, CALLER_USER, cancel_as);
+    if (orders_admit(request))
+        caller_identify(request, CALLER_USER, cancel_as);
 }
 
 static void on_registration(void *context, const struct pg_answer *answer)

@@ -37,11 +37,6 @@
     STATEMENT(registration_batch_keyed, 13,                                                                         \
               KEYED_ROW "registration_batch_with_keys($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) "     \
                         "order by item")                                                                            \
-    STATEMENT(register_many, 8,                                                                                     \
-              "select outcome, body, etag, ref from turnout.register_many(array[$1]::uuid[], array[$2]::uuid[], "   \
-              "array[$3]::text[], array[$4]::uuid[], array[$5]::text[], array[$6]::uuid[], array[$7]::uuid[], $8)") \
-    STATEMENT(registration_cancel, 6,                                                                               \
-              "select outcome, body, etag, ref from turnout.registration_cancel($1, $2, $3, $4, $5, $6)")           \
     STATEMENT(event_create_keyed, 10,                                                                               \
               KEYED_ROW "write_with_key('event_create', $1, $2, $3, $4, $5, null, $6, $7, $8, $9, $10)")            \
     STATEMENT(event_update_keyed, 11,                                                                               \
@@ -52,12 +47,6 @@
               KEYED_ROW "write_with_key('event_publish', $1, $2, $3, $4, $5, null, null, $6, $7, $8, $9)")          \
     STATEMENT(event_cancel_keyed, 9,                                                                                \
               KEYED_ROW "write_with_key('event_cancel', $1, $2, $3, $4, $5, null, null, $6, $7, $8, $9)")           \
-    STATEMENT(registration_cancel_keyed, 9,                                                                         \
-              KEYED_ROW "write_with_key('registration_cancel', $1, $2, $3, $4, $5, null, null, $6, $7, $8, $9)")    \
-    STATEMENT(register_many_keyed, 11,                                                                              \
-              KEYED_ROW "register_many_with_keys(array[$1]::uuid[], array[$2]::uuid[], array[$3]::text[], "         \
-                        "array[$4]::uuid[], array[$5]::text[], array[$6]::uuid[], array[$7]::uuid[], $8, "          \
-                        "array[$9]::text[], array[$10]::bytea[], $11)")                                             \
     STATEMENT(registration_get, 3, "select outcome, body, etag, ref from turnout.registration_get($1, $2, $3)")     \
     STATEMENT(registrations_mine, 4,                                                                                \
               "select outcome, body, next_at, next_id from turnout.registrations_mine($1, $2, $3, $4)")             \

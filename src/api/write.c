@@ -7,11 +7,10 @@
 
 #include "api/api.h"
 #include "api/idempotency.h"
-#include "api/metrics.h"
+#include "api/key_lane.h"
 #include "api/statements.h"
 #include "base/clock.h"
 #include "base/uuid.h"
-#include "shm/statistics.h"
 
 #define WRITE_MAGIC 0x57524954U
 /* Microseconds: a seats row is held for one commit, a few milliseconds. The wait doubles up to the most, with half of
@@ -21,11 +20,8 @@
 /* Writes that may wait behind others of their event, all lanes together: past it they are refused before they cost
  * anything. */
 #define WAITING_MAX 10000
-/* Seconds for Retry-After of who has waited too long behind others, and of who finds the key in use. */
+/* Seconds for Retry-After of who has waited too long behind others. */
 #define LATE_RETRY 1
-#define KEY_RETRY 1
-/* What a `_keyed` statement answers behind the columns of the plain one. */
-#define COLUMN_REPLAYED 4
 
 static int waiting; /* in lanes, not with PostgreSQL */
 
@@ -77,43 +73,9 @@ static void try_again_later(struct write *write)
     evtimer_add(write->timer, &delay);
 }
 
-static void count_key(const struct pg_answer *answer, bool replayed)
-{
-    unsigned label;
-    if (replayed)
-        label = LABEL_IDEMPOTENCY_REPLAYED;
-    else if (answer_is_success(answer))
-        label = LABEL_IDEMPOTENCY_STORED;
-    else if (is_outcome(answer, "key_in_use"))
-        label = LABEL_IDEMPOTENCY_IN_USE;
-    else if (is_outcome(answer, "key_reused"))
-        label = LABEL_IDEMPOTENCY_REUSED;
-    else
-        return;
-    statistics_count(STATISTICS_IDEMPOTENCY, label);
-}
-
-/* `answer` NULL: refused without a statement. */
-static void count(const struct write *write, const struct pg_answer *answer)
-{
-    bool replayed = write->key != NULL && answer != NULL && answer_is_success(answer) &&
-                    *PQgetvalue(answer->result, 0, COLUMN_REPLAYED) == 't';
-    if (write->registers && !replayed) /* an answer that is given again decides nothing */
-        metrics_registration(answer);
-    if (write->key != NULL && answer != NULL)
-        count_key(answer, replayed);
-}
-
-static void free_key(struct write *write)
-{
-    if (write->key_place.lane != NULL)
-        INVARIANT(lane_leave(&write->key_place) == NULL);
-}
-
 static void refuse(struct write *write)
 {
-    count(write, NULL);
-    free_key(write);
+    key_lane_free(&write->key_place);
     problem_respond(write->request, PROBLEM_OVERLOADED, &(const struct problem_details){.retry_after = LATE_RETRY});
 }
 
@@ -148,16 +110,16 @@ static void on_answer(void *context, const struct pg_answer *answer)
     if (write->timer != NULL)
         event_free(write->timer);
     leave_lane(write);
-    free_key(write);
+    key_lane_free(&write->key_place);
     if (write->in_doubt && (busy || answer->status != PG_STATUS_ROWS)) {
         /* The last try did nothing, but an earlier one may: "nothing was written" would be a guess. */
         PQclear(answer->result);
         const struct pg_answer unknown = {.status = PG_STATUS_LOST};
-        count(write, &unknown);
         answer_failure(write->request, &unknown, write->style.lost);
         return;
     }
-    count(write, answer);
+    if (write->key != NULL && answer->status == PG_STATUS_ROWS && PQntuples(answer->result) == 1)
+        key_lane_count(answer->result, 0);
     answer_row(write->request, answer, &write->style);
 }
 
@@ -178,23 +140,14 @@ struct write *write_start(struct http_request *request, const struct pg_statemen
     return write;
 }
 
-/* Makes it a write under the request's Idempotency-Key, where there is one. While another one is under way here, it is
- * refused before it waits for anything; elsewhere, PostgreSQL finds the key taken. false: answered. */
+/* Makes it a write under the request's Idempotency-Key, where there is one. false: answered. */
 static bool take_key(struct write *write)
 {
     struct http_request *request = write->request;
-    if (!idempotency_read(request, &write->key))
+    if (!key_lane_take(request, &write->key, &write->key_place))
         return false;
     if (write->key == NULL)
         return true;
-    char name[IDEMPOTENCY_NAME_SIZE];
-    idempotency_name(request, write->key, name);
-    if (lane_is_taken(name)) {
-        statistics_count(STATISTICS_IDEMPOTENCY, LABEL_IDEMPOTENCY_IN_USE);
-        problem_respond(request, PROBLEM_KEY_IN_USE, &(const struct problem_details){.retry_after = KEY_RETRY});
-        return false;
-    }
-    INVARIANT(lane_enter(&write->key_place, name, write));
 
     struct pg_query *query = &write->query;
     int at = query->statement->parameter_count;

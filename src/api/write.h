@@ -22,8 +22,7 @@ struct write {
     struct event *timer;
     int64_t deadline;
     int attempts;
-    bool registers; /* counted as a registration */
-    bool in_doubt;  /* some try was lost with its connection: until a rule decides, nobody knows what it did */
+    bool in_doubt; /* some try was lost with its connection: until a rule decides, nobody knows what it did */
 };
 
 /* A new write with a new action id; the statement is one that has a `_keyed` twin (statements.h). Its request id and

@@ -14,7 +14,8 @@
 #define CONNECTIONS_BESIDE_WORKERS 5
 #define CACHE_LEAST (4 << 20)
 #define SECONDS_OF_LIMIT_MAX 3600
-#define CONNECTIONS_PER_WORKER 2
+/* One for reads, one for writes, one that may wait for an event's seats. */
+#define CONNECTIONS_PER_WORKER 3
 
 struct whole {
     struct configuration values; /* first: the public part is the whole's address */
@@ -193,7 +194,7 @@ bool configuration_check(const struct configuration *values, char *error, size_t
     if (values->db_connections != 0 && values->db_connections < minimum) {
         snprintf(error, error_size,
                  "%s: db_connections: expected at least %" PRId64 " for %" PRId64
-                 " workers (2 per worker + 5), not %" PRId64,
+                 " workers (3 per worker + 5), not %" PRId64,
                  origin_of(whole, "db_connections"), minimum, values->workers, values->db_connections);
         return false;
     }

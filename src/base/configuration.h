@@ -50,13 +50,17 @@ struct configuration {
     const char *database_password_file;
     const char *database_owner; /* of turnout_owner: migrations and partitions */
     const char *database_owner_password_file;
-    int64_t db_connections;     /* per host, over all processes; 0: 2 per worker + 5 */
+    int64_t db_connections;     /* per host, over all processes; 0: 3 per worker + 5 */
     int64_t db_connections_min; /* kept open per pool */
     int64_t db_connect_timeout;
     int64_t db_acquire_timeout;
     int64_t db_statement_timeout;
     int64_t db_idle_time;
     int64_t db_lifetime;
+    /* registrations */
+    int64_t batch_max;     /* decided by one statement */
+    int64_t queue_max;     /* waiting in a worker */
+    int64_t queue_timeout; /* until one is sent */
     const char *sql_directory;
     /* Redis */
     const char *redis_socket; /* both NULL: there is none; never both */

@@ -72,7 +72,7 @@ static const struct option table[] = {
      "connection string of turnout_owner: migrations and partitions"},
     {"database_owner_password_file", OPTION_TEXT, PLACE(database_owner_password_file), NULL, 0, 0, true, "file with the password of turnout_owner"},
     {"db_connections", OPTION_COUNT, PLACE(db_connections), "0", 0, 10000, true,
-     "connections of this host to PostgreSQL, over all processes; 0: 2 per worker + 5, which is also the least"},
+     "connections of this host to PostgreSQL, over all processes; 0: 3 per worker + 5, which is also the least"},
     {"db_connections_min", OPTION_COUNT, PLACE(db_connections_min), "1", 1, 1000, true,
      "connections that each pool keeps open; at least 1, by which /readyz knows whether the database is there"},
     {"db_connect_timeout", OPTION_DURATION, PLACE(db_connect_timeout), "3s", 10 * MS, 10 * MINUTE, true, "for a new connection"},
@@ -80,6 +80,9 @@ static const struct option table[] = {
     {"db_statement_timeout", OPTION_DURATION, PLACE(db_statement_timeout), "5s", 10 * MS, HOUR, true, "for one statement"},
     {"db_idle_time", OPTION_DURATION, PLACE(db_idle_time), "5m", 10 * MS, DAY, true, "a connection above the minimum closes when idle for so long"},
     {"db_lifetime", OPTION_DURATION, PLACE(db_lifetime), "1h", SECOND, 30 * DAY, true, "a connection is replaced after so long"},
+    {"batch_max", OPTION_COUNT, PLACE(batch_max), "128", 1, 1000, true, "registrations and cancels that one statement decides, at most"},
+    {"queue_max", OPTION_COUNT, PLACE(queue_max), "5000", 1, 1000000, true, "registrations and cancels that may wait in a worker"},
+    {"queue_timeout", OPTION_DURATION, PLACE(queue_timeout), "5s", 10 * MS, 10 * MINUTE, true, "how long one may wait there until it is refused"},
     {"sql_directory", OPTION_TEXT, PLACE(sql_directory), TURNOUT_SQLDIR, 0, 0, false, "folder of the migrations and rules"},
 
     {"redis_socket", OPTION_TEXT, PLACE(redis_socket), NULL, 0, 0, false, "Unix socket of Redis, through which hosts share bodies; not set: none"},

@@ -91,7 +91,7 @@ static void set_workers(const char *argument, struct protocol_reply *answer)
     if (have < configuration_db_minimum(wanted)) {
         protocol_reply_say(answer, 1,
                            "refused: %" PRId64 " workers need %" PRId64
-                           " connections to PostgreSQL (2 per worker + 5), "
+                           " connections to PostgreSQL (3 per worker + 5), "
                            "db_connections is %" PRId64,
                            wanted, configuration_db_minimum(wanted), have);
         return;

@@ -158,6 +158,7 @@
 #define STATISTICS_POOL_LABELS(LABEL)                                                                    \
     LABEL(POOL_WORKER_READ, STATISTICS_TAG("role", "worker") "," STATISTICS_TAG("pool", "read"))         \
     LABEL(POOL_WORKER_WRITE, STATISTICS_TAG("role", "worker") "," STATISTICS_TAG("pool", "write"))       \
+    LABEL(POOL_WORKER_BUSY, STATISTICS_TAG("role", "worker") "," STATISTICS_TAG("pool", "busy"))         \
     LABEL(POOL_SCHEDULER_APP, STATISTICS_TAG("role", "scheduler") "," STATISTICS_TAG("pool", "app"))     \
     LABEL(POOL_SCHEDULER_OWNER, STATISTICS_TAG("role", "scheduler") "," STATISTICS_TAG("pool", "owner")) \
     LABEL(POOL_REFRESHER_FEED, STATISTICS_TAG("role", "refresher") "," STATISTICS_TAG("pool", "feed"))   \
@@ -233,6 +234,13 @@
     LABEL(REGISTRATION_UNKNOWN, STATISTICS_TAG("outcome", "unknown"))             \
     LABEL(REGISTRATION_OTHER, STATISTICS_TAG("outcome", "other"))
 
+/* REFUSED: the queue was full or too long. LATE: it took too long, or the client went. BUSY: the event's seats were
+ * held. */
+#define STATISTICS_ORDER_LABELS(LABEL)                           \
+    LABEL(ORDER_REFUSED, STATISTICS_TAG("reason", "queue-full")) \
+    LABEL(ORDER_LATE, STATISTICS_TAG("reason", "late"))          \
+    LABEL(ORDER_BUSY, STATISTICS_TAG("reason", "event-busy"))
+
 #define STATISTICS_IDEMPOTENCY_LABELS(LABEL)                          \
     LABEL(IDEMPOTENCY_STORED, STATISTICS_TAG("result", "stored"))     \
     LABEL(IDEMPOTENCY_REPLAYED, STATISTICS_TAG("result", "replayed")) \
@@ -271,6 +279,7 @@
     DIMENSION(USE)                           \
     DIMENSION(TIMEOUT)                       \
     DIMENSION(REGISTRATION)                  \
+    DIMENSION(ORDER)                         \
     DIMENSION(IDEMPOTENCY)                   \
     DIMENSION(JOB)                           \
     DIMENSION(RESULT)                        \
@@ -343,6 +352,20 @@
            "How long statements took from their submission to their answer, the wait included.")                       \
     FAMILY(REGISTRATIONS, COUNTER, NUMBER, "registrations_total", REGISTRATION, NONE,                                  \
            "Registrations asked for, by what was decided.")                                                            \
+    FAMILY(ORDERS_DROPPED, COUNTER, NUMBER, "orders_dropped_total", ORDER, NONE,                                       \
+           "Registrations and cancels refused with 503 before they cost a statement, by the reason.")                  \
+    FAMILY(ORDERS_WAITING, GAUGE, NUMBER, "orders_waiting", NONE, NONE,                                                \
+           "Registrations and cancels that wait to be sent.")                                                          \
+    FAMILY(ORDERS_IN_FLIGHT, GAUGE, NUMBER, "orders_in_flight", NONE, NONE,                                            \
+           "Registrations and cancels that PostgreSQL is deciding.")                                                   \
+    FAMILY(ORDERS_BUSY_EVENTS, GAUGE, NUMBER, "orders_busy_events", NONE, NONE,                                        \
+           "Events whose registrations go one call after another, as somebody else holds their seats now and then.")   \
+    FAMILY(ORDERS_STUCK_EVENTS, GAUGE, NUMBER, "orders_stuck_events", NONE, NONE,                                      \
+           "Those of them whose seats somebody does not give back.")                                                   \
+    FAMILY(ORDERS_SENT, COUNTER, NUMBER, "orders_sent_total", NONE, NONE,                                              \
+           "Registrations and cancels in calls that PostgreSQL has answered; over the calls: how many go together.")   \
+    FAMILY(ORDERS_CALL, HISTOGRAM, MICROSECONDS, "orders_call_seconds", NONE, NONE,                                    \
+           "How long a call that decides some of them took.")                                                          \
     FAMILY(IDEMPOTENCY, COUNTER, NUMBER, "idempotency_keys_total", IDEMPOTENCY, NONE,                                  \
            "Writes with an Idempotency-Key, by what became of the key.")                                               \
     FAMILY(TOKENS, COUNTER, NUMBER, "tokens_total", TOKEN, NONE,                                                       \

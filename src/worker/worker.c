@@ -13,11 +13,13 @@
 #include "api/limits.h"
 #include "api/metrics.h"
 #include "api/pool_metrics.h"
+#include "api/statements.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/server.h"
 #include "pg/pool.h"
 #include "pg/report.h"
+#include "registration/engine.h"
 #include "shm/statistics.h"
 #include "shm/usage.h"
 
@@ -29,6 +31,8 @@
  * (last_action_at against the start of the transaction). So writes wait here, not there; a commit takes longer than the
  * way back and forth. */
 #define WRITE_DEPTH 1
+/* Calls of the registration engine for busy events go one after another. */
+#define BUSY_CONNECTIONS 1
 
 /* Boot lifetime. */
 static struct {
@@ -111,6 +115,8 @@ static void sample(void)
     sample_server(LABEL_LISTENER_INTERNAL, worker.internal);
     pool_metrics_sample(LABEL_POOL_WORKER_READ, worker.api.read);
     pool_metrics_sample(LABEL_POOL_WORKER_WRITE, worker.api.write);
+    pool_metrics_sample(LABEL_POOL_WORKER_BUSY, worker.api.busy);
+    metrics_orders_sample();
     usage_sample();
 }
 
@@ -132,16 +138,27 @@ static void on_report(void *context, struct child_report *report)
     report->memory_http = statistics.memory;
     pg_pool_report(worker.api.read, "read", report);
     pg_pool_report(worker.api.write, "write", report);
+    pg_pool_report(worker.api.busy, "busy", report);
     sample();
-    report->db_share = report->pools[0].max + report->pools[1].max;
+    report->db_share = report->pools[0].max + report->pools[1].max + report->pools[2].max;
 }
 
-/* Half for writes, rounded down: reads are the most of the traffic. */
+/* One for busy events; half of the others for writes, rounded down: reads are the most of the traffic. */
+static int64_t share_of_writes(int64_t share)
+{
+    return (share - BUSY_CONNECTIONS) / 2;
+}
+
+static int64_t share_of_reads(int64_t share)
+{
+    return share - BUSY_CONNECTIONS - share_of_writes(share);
+}
+
 static void on_db_share(void *context, int64_t share)
 {
     (void)context;
-    pg_pool_set_max(worker.api.write, share / 2);
-    pg_pool_set_max(worker.api.read, share - share / 2);
+    pg_pool_set_max(worker.api.write, share_of_writes(share));
+    pg_pool_set_max(worker.api.read, share_of_reads(share));
 }
 
 static struct pg_pool *open_pool(unsigned label, const char *name, int64_t most, int depth)
@@ -176,6 +193,7 @@ static void change_pools(const struct configuration *configuration)
                                         .lifetime = configuration->db_lifetime};
     pg_pool_change(worker.api.read, &settings);
     pg_pool_change(worker.api.write, &settings);
+    pg_pool_change(worker.api.busy, &settings);
 }
 
 /* What stands in the configuration has changed in place: everything that is looked up there at each use needs no word
@@ -218,8 +236,16 @@ int worker_main(const struct worker_options *options)
     worker.api.schema_expected = options->schema_expected;
     srandom((unsigned)getpid()); /* jitter only */
     int64_t share = options->start->db_share;
-    worker.api.read = open_pool(LABEL_POOL_WORKER_READ, "read", share - share / 2, 0);
-    worker.api.write = open_pool(LABEL_POOL_WORKER_WRITE, "write", share / 2, WRITE_DEPTH);
+    worker.api.read = open_pool(LABEL_POOL_WORKER_READ, "read", share_of_reads(share), 0);
+    worker.api.write = open_pool(LABEL_POOL_WORKER_WRITE, "write", share_of_writes(share), WRITE_DEPTH);
+    worker.api.busy = open_pool(LABEL_POOL_WORKER_BUSY, "busy", BUSY_CONNECTIONS, WRITE_DEPTH);
+    engine_start(&(const struct engine_options){.base = worker.api.base,
+                                                .configuration = worker.api.configuration,
+                                                .main = worker.api.write,
+                                                .busy = worker.api.busy,
+                                                .plain = &statement_registration_batch,
+                                                .keyed = &statement_registration_batch_keyed,
+                                                .observe = metrics_orders_call});
     api_set(&worker.api);
     caller_prepare();
     limits_prepare();
@@ -237,5 +263,6 @@ int worker_main(const struct worker_options *options)
     int status = child_run(worker.child, &callbacks);
     pg_pool_destroy(worker.api.read);
     pg_pool_destroy(worker.api.write);
+    pg_pool_destroy(worker.api.busy);
     return status;
 }

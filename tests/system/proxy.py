@@ -2,7 +2,7 @@
 
     with Proxy(cluster.socket) as proxy:
         turnout = ...(database dsn with host=proxy.folder)
-        proxy.cut("register_many", "after")
+        proxy.cut("registration_batch", "after")
 
 The moments: "before" PostgreSQL has read the statement, "during" its run (it has been sent whole, PostgreSQL is not told that
 the client is gone), "after" its commit and before the answer. While `proxy.held` is set, new connections wait in the proxy;

@@ -283,7 +283,7 @@ def test_a_key_that_is_in_use_here_or_elsewhere_is_refused_at_once_and_answered_
     body, headers = {"event_id": event["id"]}, key_header(new_key())
     with hold("outbox"):
         running = threads.submit(person.register, event, headers=headers)
-        waiting(place, "register_many_with_keys")
+        waiting(place, "registration_batch_with_keys")
         # The first one waits for as long as it must; these do not, though they are for the same event.
         for turnout in (place.here, place.there, place.there):
             refused = at(turnout, person).register(event, headers=headers)
@@ -308,7 +308,7 @@ def test_a_key_whose_write_waits_for_its_event_is_in_use_too(place, postgres, th
     with psycopg.connect(postgres.dsn(place.database.name, OWNER)) as holder:
         holder.execute("select from turnout.event_seats where event_id = %s for update", (event["id"],))
         running = threads.submit(person.register, event, headers=headers)
-        wait_until(lambda: watch.has_run("register_many_with_keys"), "it was told that the event is busy")
+        wait_until(lambda: watch.has_run("registration_batch_with_keys"), "it was told that the event is busy")
         assert person.register(event, headers=headers).problem == "key-in-use"
     first = running.result(60)
     assert first.status == 201, first
@@ -350,9 +350,9 @@ def crash_cases(place):
     event = place.organizer.event()
     new_person = Person(place.here)
     assert new_person.id
-    yield ("register_many_keyed", "POST", "/api/registrations", {"event_id": event["id"]}, {}, new_person)
+    yield ("registration_batch_keyed", "POST", "/api/registrations", {"event_id": event["id"]}, {}, new_person)
     made = new_person.register(place.organizer.event()).json()
-    yield ("registration_cancel_keyed", "DELETE", f"/api/registrations/{made['id']}", None, {}, new_person)
+    yield ("registration_batch_keyed", "DELETE", f"/api/registrations/{made['id']}", None, {}, new_person)
     yield ("event_create_keyed", "POST", "/api/events", event_fields(title=str(uuid.uuid4())), {}, place.organizer)
     yield ("event_update_keyed", "PATCH", f"/api/events/{event['id']}", {"title": "Cut"}, {"If-Match": "*"}, place.organizer)
     yield ("event_publish_keyed", "POST", f"/api/events/{place.organizer.draft()['id']}/publish", None, {}, place.organizer)
@@ -402,7 +402,7 @@ def test_who_was_killed_before_its_commit_keeps_the_key_until_postgresql_is_done
     assert person.id
     with hold("outbox"):
         lost = threads.submit(person.register, event, headers=headers)
-        waiting(place, "register_many_with_keys")
+        waiting(place, "registration_batch_with_keys")
         for process in place.there.processes("worker"):
             os.kill(process["pid"], signal.SIGKILL)
         with pytest.raises(OSError):

@@ -66,7 +66,7 @@ class Scene:
     def begin(self, function, *arguments, **keywords):
         return self.threads.submit(function, *arguments, **keywords)
 
-    def waiting(self, statement="register_many", count=1):
+    def waiting(self, statement="registration_batch", count=1):
         """Waits until so many of turnout's backends run the statement and wait for a lock; answers their pids."""
         def found():
             rows = backends(self.database, self.turnout, f"wait_event_type = 'Lock' and query like '%%{statement}%%'")
@@ -148,9 +148,9 @@ def test_a_cancel_in_flight_on_a_terminated_backend_is_answered_and_done_once(sc
     registration = scene.register().json()["id"]
     with scene.lock("outbox"):
         answer = scene.begin(scene.cancel, registration)
-        pid, = scene.waiting("registration_cancel")
+        pid, = scene.waiting("registration_batch")
         assert scene.database.execute("select pg_terminate_backend(%s, 5000)", (pid,)).fetchone()[0]
-        scene.waiting("registration_cancel")
+        scene.waiting("registration_batch")
     answer = answer.result(20)
     assert answer.status == 200 and answer.json()["status"] == "cancelled", answer
     assert scene.rows() == [(registration, "cancelled")]
@@ -191,7 +191,7 @@ def test_a_registration_whose_connection_is_cut_is_answered_with_201_and_made_on
     proxy = cut.turnout.proxy
     for times in (1, 2):
         event = add_event(cut.database, 10)
-        proxy.cut("register_many", moment, times)
+        proxy.cut("registration_batch", moment, times)
         answer = cut.register(event)
         assert len(proxy.fired) == times, "no connection was cut: the test shows nothing"
         assert answer.status == 201 and answer.json()["status"] == "registered", answer
@@ -205,7 +205,7 @@ def test_a_registration_whose_connection_is_cut_is_answered_with_201_and_made_on
 @pytest.mark.parametrize("moment", ["before", "during", "after"])
 def test_a_cancel_whose_connection_is_cut_is_answered_and_done_once(cut, moment):
     registration = cut.register().json()["id"]
-    cut.turnout.proxy.cut("registration_cancel", moment)
+    cut.turnout.proxy.cut("registration_batch", moment)
     answer = cut.cancel(registration)
     assert len(cut.turnout.proxy.fired) == 1
     assert answer.status == 200 and answer.json()["status"] == "cancelled", answer
@@ -217,7 +217,7 @@ def test_a_cancel_that_is_sent_again_does_not_cancel_who_has_come_back_meanwhile
     proxy = cut.turnout.proxy
     registration = cut.register().json()["id"]
     proxy.held = True
-    proxy.cut("registration_cancel", "after")
+    proxy.cut("registration_batch", "after")
     answer = cut.begin(cut.cancel, registration)
     wait_until(lambda: cut.rows() == [(registration, "cancelled")], "the cancel is committed")
     back = cut.database.execute(REGISTER, (uuid.uuid4(), uuid.uuid4(), cut.user, cut.event, cut.user)).fetchone()
@@ -231,7 +231,7 @@ def test_a_cancel_that_is_sent_again_does_not_cancel_who_has_come_back_meanwhile
 def test_a_registration_that_is_sent_again_does_not_bring_back_who_has_cancelled_meanwhile(cut):
     proxy = cut.turnout.proxy
     proxy.held = True
-    proxy.cut("register_many", "after")
+    proxy.cut("registration_batch", "after")
     answer = cut.begin(cut.register)
     (registration, _), = wait_until(cut.rows, "the registration is committed")
     assert cut.database.execute(CANCEL, (uuid.uuid4(), cut.user, registration)).fetchone()[0] == "ok"
@@ -256,7 +256,7 @@ def test_a_write_that_cannot_be_sent_again_is_answered_with_outcome_unknown(cut)
 @pytest.mark.parametrize("moment", ["during", "after"])
 def test_outcome_unknown_is_the_answer_when_postgresql_stays_away_after_the_cut(cut, moment):
     proxy = cut.turnout.proxy
-    proxy.cut("register_many", moment)
+    proxy.cut("registration_batch", moment)
     proxy.away = True
     started = time.monotonic()
     answer = cut.register()
@@ -284,7 +284,7 @@ def test_outcome_unknown_is_the_answer_when_the_first_sending_still_waits_and_ma
         # The mail that coming back will owe: who wants to owe it, too, waits for this transaction.
         holder.execute("insert into turnout.outbox (kind, dedupe_key, event_id, registration_id, user_id) values"
                        " ('confirmation', %s, %s, %s, %s)", (f"{registration}:confirmation:2", cut.event, registration, cut.user))
-        cut.turnout.proxy.cut("register_many", "during")
+        cut.turnout.proxy.cut("registration_batch", "during")
         answer = cut.register()
         assert cut.turnout.proxy.fired
         assert (answer.status, answer.problem) == (503, "outcome-unknown"), answer
@@ -298,7 +298,7 @@ def test_outcome_unknown_is_the_answer_when_the_first_sending_still_waits_and_ma
 def test_a_lock_that_goes_in_time_leaves_no_doubt(cut):
     proxy = cut.turnout.proxy
     with cut.lock("outbox"):
-        proxy.cut("register_many", "during")
+        proxy.cut("registration_batch", "during")
         answer = cut.begin(cut.register)
         cut.waiting()
         wait_until(lambda: proxy.fired, "the cut")
@@ -363,7 +363,7 @@ def test_a_cancel_of_a_dead_worker_does_not_cancel_who_has_come_back_meanwhile(s
     registration = scene.register().json()["id"]
     with scene.lock("event_seats"):
         lost = scene.begin(scene.cancel, registration)
-        pid, = scene.waiting("registration_cancel")
+        pid, = scene.waiting("registration_batch")
         killed(scene.turnout)
         with pytest.raises(OSError):
             lost.result(20)

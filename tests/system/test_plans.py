@@ -77,14 +77,12 @@ def samples(watched):
         "event_log": [[organizer, "admin", event, *filters, "20", place]
                       for filters in ((None, None), ("event", None), ("registration", None), (None, registration))
                       for place in (None, "1000000")],
-        "register_many": [[new_id, new_id, "plans", person, None, event, person, resent] for resent in ("false", "true")],
         "registration_batch": [batch_sample(new_id, event, organizer, person, registration, resent, wait)
                                for resent in ("false", "true") for wait in ("0", "100")],
         "registration_batch_keyed": [[*batch_sample(new_id, event, organizer, person, registration, "false", None)[:-1],
                                       "{NULL,plans}", '{NULL,"' + hashed + '"}', "86400000000 microseconds", "0"]
                                      for hashed in (r"\\x01", r"\\x01", r"\\x02")],
-        "registration_cancel": [["plans", new_id, person, None, registration, resent] for resent in ("false", "true")],
-        **keyed_samples(who, new_id, event, draft, person, registration),
+        **keyed_samples(who, new_id, event, draft),
         "registration_get": [[person, None, registration]],
         "registrations_mine": [[person, "20", None, None], [person, "20", "1795359586000000", new_id]],
         "event_cancel": [[*who, event]],
@@ -114,7 +112,7 @@ def batch_sample(new_id, event, organizer, person, registration, resent, wait):
             f"{{{person},{organizer}}}", "{NULL,NULL}", f"{{NULL,{event}}}", f"{{NULL,{organizer}}}", resent, wait]
 
 
-def keyed_samples(who, new_id, event, draft, person, registration):
+def keyed_samples(who, new_id, event, draft):
     """The writes under an Idempotency-Key: new, sent again, and by another request."""
     def keys(name):
         return [[f"plans {name}", hashed, "86400000000 microseconds"] for hashed in ("\\x01", "\\x01", "\\x02")]
@@ -125,8 +123,6 @@ def keyed_samples(who, new_id, event, draft, person, registration):
         "event_delete": [*who, draft, "false"],
         "event_publish": [*who, new_id, "false"],
         "event_cancel": [*who, event, "false"],
-        "registration_cancel": ["plans", new_id, person, None, registration, "false"],
-        "register_many": [new_id, new_id, "plans", person, None, event, person, "false"],
     }
     return {f"{name}_keyed": [[*parameters, *key] for key in keys(name)] for name, parameters in plain.items()}
 

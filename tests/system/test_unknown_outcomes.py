@@ -13,9 +13,9 @@ from api import Person
 from conftest import run_turnout
 from sql_harness import APP, OWNER, Database, wait_until
 
-WAITS = "select count(*) from pg_stat_activity where datname = %s and wait_event_type = 'Lock' and query like '%%register_many%%'"
+WAITS = "select count(*) from pg_stat_activity where datname = %s and wait_event_type = 'Lock' and query like '%%registration_batch%%'"
 # Told so by the rule, it has gone idle again; the lost one is not idle.
-WAS_BUSY = "select count(*) from pg_stat_activity where datname = %s and state = 'idle' and query like '%%register_many%%'"
+WAS_BUSY = "select count(*) from pg_stat_activity where datname = %s and state = 'idle' and query like '%%registration_batch%%'"
 REGISTERED = "select count(*) from turnout.registrations where event_id = %s"
 
 

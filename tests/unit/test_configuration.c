@@ -40,7 +40,7 @@ START_TEST(test_defaults_are_good)
     ck_assert_msg(configuration != NULL, "%s", error);
     ck_assert_int_eq(configuration->workers, 2);
     ck_assert_int_eq(configuration->idle_timeout, 75000000);
-    ck_assert_int_eq(configuration_db_connections(configuration, 2), 9);
+    ck_assert_int_eq(configuration_db_connections(configuration, 2), 11);
     ck_assert_int_eq(configuration_db_share(configuration, 2), 2);
     configuration_free(configuration);
 }
@@ -84,8 +84,8 @@ static const struct refusal {
     {"[turnout]\nworkers = 2\n", ":2: turnout: sections are not used; write the options without them"},
     {"workers = 2\nnonsense\n", ":2: expected name = value"},
     {"listen =\n", ":1: listen: expected a value"},
-    {"workers = 4\ndb_connections = 12\n",
-     ":2: db_connections: expected at least 13 for 4 workers (2 per worker + 5), not 12"},
+    {"workers = 4\ndb_connections = 16\n",
+     ":2: db_connections: expected at least 17 for 4 workers (3 per worker + 5), not 16"},
     {"user_writes = -1\n", ":1: user_writes: expected a number from 0 to 10000, not \"-1\""},
     {"user_writes = 10001\n", ":1: user_writes: expected a number from 0 to 10000, not \"10001\""},
     {"user_writes = 0.5\n", ":1: user_writes: expected a number from 0 to 10000, not \"0.5\""},
