@@ -35,7 +35,8 @@ as $$
 declare
   v_now timestamptz;
   v_event_ids uuid[] := p_event_ids;
-  v_cancels boolean := 'cancel' = any (p_kinds);
+  v_cancels boolean := coalesce('cancel' = any (p_kinds), false);
+  v_registers boolean := coalesce('register' = any (p_kinds), false);
   v_cancel_first_year smallint;
   v_cancel_last_year smallint;
   v_lock_timeout text;
@@ -130,19 +131,17 @@ begin
       from turnout.event_seats s
       where s.event_id = any (v_locked) and s.registered_count < s.capacity and s.waitlisted_count > 0);
   end if;
-  if v_promotable <> '{}' then
+  if v_promotable <> '{}' and (v_registers or v_freed_events is not null) then
     perform turnout.promote_many(v_promotable, v_freed_events, v_freed_actors, v_freed_requests, v_freed_actions);
   end if;
-  if 'register' = any (p_kinds) is not true then
+  if not v_registers then
     return query select c.item, c.outcome, c.body, c.etag, c.ref from unnest(v_cancelled) c order by c.item;
     return;
   end if;
 
   return query
-  with items as materialized (
-    -- Only the first order of a person for an event in this batch decides anything.
-    select i.item::integer, i.action_id, i.registration_id, i.request_id, i.actor_id, i.role, i.event_id, i.user_id,
-           first_value(i.item) over (partition by i.event_id, i.user_id order by i.item)::integer as first_item
+  with items as (
+    select i.item::integer, i.action_id, i.registration_id, i.request_id, i.actor_id, i.role, i.event_id, i.user_id
     from unnest(p_kinds, p_action_ids, p_registration_ids, p_request_ids, p_actor_ids, p_roles, p_event_ids, p_user_ids)
       with ordinality i (kind, action_id, registration_id, request_id, actor_id, role, event_id, user_id, item)
     where i.kind = 'register' and not coalesce(i.item = any (v_postponed), false)
@@ -174,7 +173,13 @@ begin
       on a.action_id = case when p_resent then i.action_id end and a.event_id = i.event_id
          and a.action in ('registration.registered', 'registration.waitlisted')
   ), judged as (
+    -- Only one order of a person for an event in this call decides anything: the first of those who may ask, or when the
+    -- call is sent again the one that did it then. Orders by people who may not are refused for themselves.
     select k.*,
+           first_value(k.item) over (
+             partition by k.event_id, k.user_id,
+                          case when not k.manages then 'refused' when k.known_user_id is null and k.manages then 'wrong' end
+             order by k.done_action is null, k.item) as first_item,
            case
              when k.done_action = 'registration.registered' then 'registered'
              when k.done_action = 'registration.waitlisted' then 'waitlisted'
@@ -318,7 +323,7 @@ begin
   select i.item, case when t.decision in ('registered', 'waitlisted') then 'existing' else t.decision end, t.json, null,
          case when t.decision in ('registered', 'waitlisted', 'existing') then coalesce(t.done_after ->> 'id', t.id::text)
               when t.decision = 'busy' then t.event_id::text end
-  from items i
+  from judged i
   join told t on t.item = i.first_item
   where i.item <> i.first_item
   union all
