@@ -8,6 +8,7 @@ nobase_dist_pkgdata_DATA = \
   sql/schema/0006_roster_indexes.sql \
   sql/schema/0007_idempotency_keys.sql \
   sql/schema/0008_cache.sql \
+  sql/schema/0009_event_work.sql \
   sql/rules/api_time.sql \
   sql/rules/audit_difference.sql \
   sql/rules/cache_begin.sql \
@@ -19,6 +20,7 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/cache_user.sql \
   sql/rules/cache_warm.sql \
   sql/rules/cancel_many.sql \
+  sql/rules/cancel_people.sql \
   sql/rules/changes_since.sql \
   sql/rules/complete_ended_events.sql \
   sql/rules/errors_body.sql \
@@ -35,6 +37,7 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/event_roster.sql \
   sql/rules/event_stats.sql \
   sql/rules/event_update.sql \
+  sql/rules/event_work_step.sql \
   sql/rules/events_import.sql \
   sql/rules/events_list.sql \
   sql/rules/from_microseconds.sql \
@@ -50,11 +53,14 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/microseconds.sql \
   sql/rules/new_event.sql \
   sql/rules/new_id.sql \
+  sql/rules/next_people.sql \
   sql/rules/parse_time.sql \
   sql/rules/promote_many.sql \
   sql/rules/promote_waiting.sql \
+  sql/rules/promotions_at_once.sql \
   sql/rules/prune_changes.sql \
   sql/rules/prune_idempotency_keys.sql \
+  sql/rules/register_list.sql \
   sql/rules/register_many.sql \
   sql/rules/register_many_with_keys.sql \
   sql/rules/registration_batch.sql \
@@ -63,12 +69,14 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/registration_cancel.sql \
   sql/rules/registration_get.sql \
   sql/rules/registration_json.sql \
+  sql/rules/registration_transfer.sql \
   sql/rules/registrations_mine.sql \
   sql/rules/roster_rest.sql \
   sql/rules/schema_version.sql \
   sql/rules/seat_wanted.sql \
   sql/rules/stats_body.sql \
   sql/rules/take_keys.sql \
+  sql/rules/tell_people.sql \
   sql/rules/user_body.sql \
   sql/rules/user_get.sql \
   sql/rules/user_seen.sql \

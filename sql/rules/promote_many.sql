@@ -8,8 +8,11 @@
 -- and action. Each promotion of an event stands in the audit log in the name of one of them, in order; any further ones in
 -- the last's, and without one in nobody's.
 --
--- The caller holds the events' seats rows. Locks: these rows again, the registrations promoted, the department counters;
--- key-share on users and events is not needed, as no foreign key changes. Owes each promoted person a mail.
+-- At most promotions_at_once() of an event are given. Where there may be more, event_work says so and the scheduler goes on;
+-- until then nobody who comes new takes a seat of that event (registration_batch).
+--
+-- The caller holds the events' seats rows. Locks: these rows again, the registrations promoted, the department counters, rows
+-- of event_work; key-share on users and events is not needed, as no foreign key changes. Owes each promoted person a mail.
 create or replace function turnout.promote_many(p_event_ids uuid[], p_freed_event_ids uuid[], p_freed_actor_ids uuid[],
   p_freed_request_ids text[], p_freed_action_ids uuid[]) returns integer
 language plpgsql
@@ -24,7 +27,8 @@ declare
   v_promoted integer;
 begin
   with open_events as materialized (
-    select s.event_id, e.event_year, e.department_limit, e.guests_allowed, s.capacity - s.registered_count as free
+    select s.event_id, e.event_year, e.version, e.department_limit, e.guests_allowed,
+           least(s.capacity - s.registered_count, turnout.promotions_at_once()) as free
     from turnout.event_seats s
     join turnout.events e on e.id = s.event_id
     where s.event_id = any (p_event_ids) and s.registered_count < s.capacity and s.waitlisted_count > 0
@@ -99,6 +103,19 @@ begin
     from promoted p
     left join freed f on f.event_id = p.event_id and f.turn = least(p.turn, f.turns)
     order by p.event_id, p.turn
+  ), cut_short as (
+    insert into turnout.event_work (event_id, kind, version, actor_id, request_id, action_id)
+    select o.event_id, 'promote', o.version, f.actor_id, f.request_id, f.action_id
+    from promoted p
+    join open_events o on o.event_id = p.event_id
+    left join freed f on f.event_id = p.event_id and f.turn = f.turns
+    where p.turn = turnout.promotions_at_once()
+    on conflict (event_id, kind) do nothing
+  ), finished as (
+    delete from turnout.event_work w
+    using open_events o
+    where w.event_id = o.event_id and w.kind = 'promote'
+      and not exists (select from promoted p where p.event_id = o.event_id and p.turn = turnout.promotions_at_once())
   )
   select count(*) into v_promoted from promoted;
   return v_promoted;

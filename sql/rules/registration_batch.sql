@@ -42,6 +42,7 @@ declare
   v_lock_timeout text;
   v_locked uuid[];
   v_promotable uuid[];
+  v_unfinished uuid[] := '{}';
   v_first_year smallint;
   v_last_year smallint;
   v_cancelled turnout.item_answer[];
@@ -133,6 +134,9 @@ begin
   end if;
   if v_promotable <> '{}' and (v_registers or v_freed_events is not null) then
     perform turnout.promote_many(v_promotable, v_freed_events, v_freed_actors, v_freed_requests, v_freed_actions);
+    -- So many at once that others may still wait for such a seat: none of that event is for who comes now.
+    v_unfinished := array(
+      select w.event_id from turnout.event_work w where w.event_id = any (v_promotable) and w.kind = 'promote');
   end if;
   if not v_registers then
     return query select c.item, c.outcome, c.body, c.etag, c.ref from unnest(v_cancelled) c order by c.item;
@@ -204,6 +208,7 @@ begin
            j.refusal is null and j.department_fits
              and row_number() over (partition by j.event_id, j.refusal, j.department_fits order by j.item)
                  <= j.capacity - j.registered_count
+             and j.event_id <> all (v_unfinished)
              and not (v_now >= j.start_datetime and j.waitlisted_count > 0
                       and turnout.seat_wanted(j.event_year, j.event_id, j.guests_allowed, j.department_limit))
              as seated

@@ -39,6 +39,11 @@ begin
       v_written := turnout.event_cancel(p_request_id, p_action_id, p_user_id, p_role, p_id);
     when 'registration_cancel' then
       v_written := turnout.registration_cancel(p_request_id, p_action_id, p_user_id, p_role, p_id, p_resent);
+    when 'registration_transfer' then
+      v_written := turnout.registration_transfer(p_request_id, p_action_id, p_user_id, p_role, p_id, p_fields ->> 'user',
+                                                 p_resent);
+    when 'register_list' then
+      v_written := turnout.register_list(p_request_id, p_action_id, p_user_id, p_role, p_id, p_fields, p_resent);
   end case;
   outcome := v_written.outcome;
   body := v_written.body;

@@ -35,6 +35,8 @@ static const struct outcome {
     {"registration_closed", 0, PROBLEM_REGISTRATION_CLOSED},
     {"not_eligible", 0, PROBLEM_NOT_ELIGIBLE},
     {"full", 0, PROBLEM_EVENT_FULL},
+    {"not_registered", 0, PROBLEM_NOT_REGISTERED},
+    {"already_registered", 0, PROBLEM_ALREADY_REGISTERED},
     {"capacity_below_count", 0, PROBLEM_CAPACITY_BELOW_COUNT},
     {"wrong_status", 0, PROBLEM_WRONG_STATUS},
     {"version_conflict", 0, PROBLEM_VERSION_CONFLICT},
@@ -72,6 +74,12 @@ bool answer_row_is_success(const PGresult *result, int row)
 bool answer_is_success(const struct pg_answer *answer)
 {
     return is_one_row(answer) && answer_row_is_success(answer->result, 0);
+}
+
+enum problem answer_problem(const char *name)
+{
+    const struct outcome *outcome = find_outcome(name);
+    return outcome == NULL || outcome->status != 0 ? PROBLEM_INTERNAL : outcome->problem;
 }
 
 static void clear_result(void *owner)
@@ -238,11 +246,15 @@ void answer_row(struct http_request *request, const struct pg_answer *answer, co
     if (begun && has_body) {
         response.body = PQgetvalue(result, 0, COLUMN_BODY);
         response.body_length = (size_t)PQgetlength(result, 0, COLUMN_BODY);
-        response.release = clear_result;
-        response.owner = result;
-    } else {
-        PQclear(result);
+        if (style->body != NULL) {
+            response.body = style->body(request, response.body, &response.body_length);
+        } else {
+            response.release = clear_result;
+            response.owner = result;
+        }
     }
+    if (!begun || response.release == NULL)
+        PQclear(result);
     if (begun)
         http_respond(request, &response);
 }

@@ -7,12 +7,16 @@
 #include "http/request.h"
 #include "pg/pool.h"
 
+/* Makes a body, in arena memory, from the one that a rule gave, of `*length` bytes; sets its length. */
+typedef const char *answer_body(struct http_request *request, const char *body, size_t *length);
+
 /* How one resource answers. All may be zero. */
 struct answer_style {
     const char *location; /* what stands before the ref in Location; used for 201 */
     const char *headers;  /* further lines for 2xx and 304, each ended by CRLF */
     enum problem lost;    /* what a lost connection means here: PROBLEM_OUTCOME_UNKNOWN for a write; set it always */
     bool conditional;     /* If-None-Match is heard */
+    answer_body *body;    /* makes the body of a 2xx from the row's; NULL: that is the body */
 };
 
 /* Answers with row 0 of (outcome, body, etag, ref), or with what went wrong; clears the result. */
@@ -24,6 +28,9 @@ void answer_shared_row(struct http_request *request, const PGresult *result, int
 /* Whether row 0, or the row named, will be answered with a 2xx. */
 bool answer_is_success(const struct pg_answer *answer) MUST_CHECK;
 bool answer_row_is_success(const PGresult *result, int row) MUST_CHECK;
+
+/* The problem that an outcome is; PROBLEM_INTERNAL where it is none. */
+enum problem answer_problem(const char *outcome);
 
 /* Answers with what went wrong; not to be called with PG_STATUS_ROWS. */
 void answer_failure(struct http_request *request, const struct pg_answer *answer, enum problem lost);

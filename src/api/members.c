@@ -26,14 +26,28 @@ json_t *members_errors(void)
     return errors;
 }
 
+static void add_error(json_t *errors, struct buffer *pointer, const char *detail)
+{
+    json_t *error = json_pack("{s:s, s:s}", "pointer", buffer_text(pointer), "detail", detail);
+    buffer_free(pointer);
+    INVARIANT(error != NULL && json_array_append_new(errors, error) == 0);
+}
+
 void members_wrong(json_t *errors, const char *name, const char *detail)
 {
     struct buffer pointer = {0};
     buffer_append_text(&pointer, "/");
     append_escaped(&pointer, name);
-    json_t *error = json_pack("{s:s, s:s}", "pointer", buffer_text(&pointer), "detail", detail);
-    buffer_free(&pointer);
-    INVARIANT(error != NULL && json_array_append_new(errors, error) == 0);
+    add_error(errors, &pointer, detail);
+}
+
+void members_wrong_item(json_t *errors, const char *name, size_t item, const char *detail)
+{
+    struct buffer pointer = {0};
+    buffer_append_text(&pointer, "/");
+    append_escaped(&pointer, name);
+    buffer_printf(&pointer, "/%zu", item);
+    add_error(errors, &pointer, detail);
 }
 
 bool members_good(struct http_request *request, json_t *errors)

@@ -17,6 +17,8 @@
 json_t *members_errors(void) MUST_CHECK;
 /* Adds one, with the JSON pointer (RFC 6901) of the member. */
 void members_wrong(json_t *errors, const char *name, const char *detail);
+/* The same of an item, from 0, of a member that is a list. */
+void members_wrong_item(json_t *errors, const char *name, size_t item, const char *detail);
 /* Ends the list. false: it was not empty, and the request has been answered with 422 and all of it. */
 bool members_good(struct http_request *request, json_t *errors) MUST_CHECK;
 

@@ -188,6 +188,11 @@ void metrics_orders_sample(void)
     statistics_set(STATISTICS_ORDERS_STUCK_EVENTS, LABEL_NONE_ONE, LABEL_NONE_ONE, now.stuck);
 }
 
+void metrics_registration_outcome(const char *outcome)
+{
+    statistics_count(STATISTICS_REGISTRATIONS, registration_label(outcome));
+}
+
 static void free_text(void *owner)
 {
     buffer_free(owner);

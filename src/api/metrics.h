@@ -11,6 +11,8 @@ void metrics_start(void);
 const struct http_observer *metrics_observer(unsigned listener);
 /* Counts what became of a registration that was asked for. */
 void metrics_registration(const struct order_decision *decision);
+/* Counts one that was decided by a statement of its own, with others. */
+void metrics_registration_outcome(const char *outcome);
 /* Of the registration engine: a call was answered; and its gauges. */
 void metrics_orders_call(int orders, int64_t microseconds);
 void metrics_orders_sample(void);

@@ -22,6 +22,10 @@ http_handler registrations_list;
 http_handler registrations_create;
 http_handler registrations_read;
 http_handler registrations_cancel;
+/* registration_list.c: for those who manage an event */
+http_handler registration_list_create;
+/* transfer.c */
+http_handler transfer_create;
 /* dashboard.c */
 http_handler dashboard_stats;
 /* users.c */

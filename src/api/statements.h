@@ -37,6 +37,10 @@
     STATEMENT(registration_batch_keyed, 13,                                                                         \
               KEYED_ROW "registration_batch_with_keys($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) "     \
                         "order by item")                                                                            \
+    STATEMENT(registration_transfer, 7,                                                                             \
+              "select outcome, body, etag, ref from turnout.registration_transfer($1, $2, $3, $4, $5, $6, $7)")     \
+    STATEMENT(register_list, 7,                                                                                     \
+              "select outcome, body, etag, ref from turnout.register_list($1, $2, $3, $4, $5, $6, $7)")             \
     STATEMENT(event_create_keyed, 10,                                                                               \
               KEYED_ROW "write_with_key('event_create', $1, $2, $3, $4, $5, null, $6, $7, $8, $9, $10)")            \
     STATEMENT(event_update_keyed, 11,                                                                               \
@@ -47,6 +51,11 @@
               KEYED_ROW "write_with_key('event_publish', $1, $2, $3, $4, $5, null, null, $6, $7, $8, $9)")          \
     STATEMENT(event_cancel_keyed, 9,                                                                                \
               KEYED_ROW "write_with_key('event_cancel', $1, $2, $3, $4, $5, null, null, $6, $7, $8, $9)")           \
+    STATEMENT(registration_transfer_keyed, 10,                                                                      \
+              KEYED_ROW "write_with_key('registration_transfer', $1, $2, $3, $4, $5, null, "                        \
+                        "jsonb_build_object('user', $6::text), $7, $8, $9, $10)")                                   \
+    STATEMENT(register_list_keyed, 10,                                                                              \
+              KEYED_ROW "write_with_key('register_list', $1, $2, $3, $4, $5, null, $6, $7, $8, $9, $10)")           \
     STATEMENT(registration_get, 3, "select outcome, body, etag, ref from turnout.registration_get($1, $2, $3)")     \
     STATEMENT(registrations_mine, 4,                                                                                \
               "select outcome, body, next_at, next_id from turnout.registrations_mine($1, $2, $3, $4)")             \
@@ -65,6 +74,7 @@
     STATEMENT(cache_warm, 1, "select what, value from turnout.cache_warm($1)")                                      \
     STATEMENT(schema_version, 0, "select turnout.schema_version()")                                                 \
     STATEMENT(complete_ended_events, 1, "select turnout.complete_ended_events($1)")                                 \
+    STATEMENT(event_work_step, 1, "select turnout.event_work_step($1)")                                             \
     STATEMENT(prune_changes, 1, "select turnout.prune_changes($1)")                                                 \
     STATEMENT(prune_idempotency_keys, 1, "select turnout.prune_idempotency_keys($1)")                               \
     STATEMENT(ensure_partitions, 1, "select turnout.ensure_partitions($1)")                                         \

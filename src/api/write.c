@@ -118,8 +118,11 @@ static void on_answer(void *context, const struct pg_answer *answer)
         answer_failure(write->request, &unknown, write->style.lost);
         return;
     }
+    bool replayed = false;
     if (write->key != NULL && answer->status == PG_STATUS_ROWS && PQntuples(answer->result) == 1)
-        key_lane_count(answer->result, 0);
+        replayed = key_lane_count(answer->result, 0);
+    if (write->count != NULL && !replayed && answer_is_success(answer))
+        write->count(answer);
     answer_row(write->request, answer, &write->style);
 }
 

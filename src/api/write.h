@@ -22,6 +22,8 @@ struct write {
     struct event *timer;
     int64_t deadline;
     int attempts;
+    /* counts what a success decided; not called where an answer is given again. NULL: nothing to count */
+    void (*count)(const struct pg_answer *answer);
     bool in_doubt; /* some try was lost with its connection: until a rule decides, nobody knows what it did */
 };
 

@@ -95,6 +95,7 @@ struct configuration {
     int64_t address_requests_burst;
     /* scheduler */
     int64_t complete_interval;
+    int64_t event_work_interval;
     int64_t prune_interval;
     int64_t changes_keep;
     int64_t idempotency_keep;

@@ -129,6 +129,7 @@ static const struct option table[] = {
      "such requests that may come at once; at most those of an hour"},
 
     {"complete_interval", OPTION_DURATION, PLACE(complete_interval), "30s", 10 * MS, DAY, true, "how often events that have ended are completed"},
+    {"event_work_interval", OPTION_DURATION, PLACE(event_work_interval), "2s", 10 * MS, DAY, true, "how soon what an event owes many people is gone on with"},
     {"prune_interval", OPTION_DURATION, PLACE(prune_interval), "1m", 10 * MS, DAY, true, "how often changes and idempotency keys are pruned"},
     {"changes_keep", OPTION_DURATION, PLACE(changes_keep), "1h", SECOND, 30 * DAY, true, "how long rows of changes are kept"},
     {"idempotency_keep", OPTION_DURATION, PLACE(idempotency_keep), "1d", MINUTE, 30 * DAY, true, "how long idempotency keys are kept"},

@@ -48,6 +48,9 @@ static const struct {
     [PROBLEM_REGISTRATION_CLOSED] = {409, "Registration is closed", "Ask the event's organizer."},
     [PROBLEM_NOT_ELIGIBLE] = {403, "The person may not register for this event",
                               "See `rule` for what keeps the person out, or ask the event's organizer."},
+    [PROBLEM_NOT_REGISTERED] = {409, "The registration holds no seat",
+                                "Only who is registered can hand on a place; `registration_status` says what this is."},
+    [PROBLEM_ALREADY_REGISTERED] = {409, "The person holds a seat already", "Choose somebody who has none."},
     [PROBLEM_CAPACITY_BELOW_COUNT] = {409, "The capacity is below the number of registered people",
                                       "Choose a capacity of at least `count`, or cancel registrations first."},
     [PROBLEM_WRONG_STATUS] = {409, "The event's status does not allow this",
@@ -86,6 +89,16 @@ static void add_text(struct buffer *body, const char *name, const char *value, s
     buffer_append_text(body, name);
     buffer_append(body, "\":", 2);
     text_append_json(body, value, length);
+}
+
+void problem_write(struct buffer *body, enum problem problem, int status, const char *detail)
+{
+    if (detail == NULL)
+        detail = table[problem].detail;
+    buffer_printf(body, "{\"type\":\"/problems/%s\"", slugs[problem]);
+    add_text(body, "title", table[problem].title, strlen(table[problem].title));
+    buffer_printf(body, ",\"status\":%d", status);
+    add_text(body, "detail", detail, strlen(detail));
 }
 
 /* The extension members, but for those that are the server's own to say. */
@@ -152,10 +165,7 @@ void problem_respond(struct http_request *request, enum problem problem, const s
 
     struct buffer body = {0};
     buffer_reserve(&body, 512);
-    buffer_printf(&body, "{\"type\":\"/problems/%s\"", slugs[problem]);
-    add_text(&body, "title", table[problem].title, strlen(table[problem].title));
-    buffer_printf(&body, ",\"status\":%d", status);
-    add_text(&body, "detail", detail, strlen(detail));
+    problem_write(&body, problem, status, detail);
     if (request->target[0] != '\0')
         add_text(&body, "instance", request->target, strcspn(request->target, "?"));
     add_text(&body, "request_id", request->request_id, strlen(request->request_id));

@@ -3,6 +3,7 @@
 #ifndef HTTP_PROBLEM_H
 #define HTTP_PROBLEM_H
 
+#include "base/buffer.h"
 #include "http/request.h"
 
 /* PROBLEM(symbol, slug): the list of section 5 of the design; status, title and detail stand in problem.c. */
@@ -23,6 +24,8 @@
     PROBLEM(NOT_OPEN_YET, "not-open-yet")                     \
     PROBLEM(REGISTRATION_CLOSED, "registration-closed")       \
     PROBLEM(NOT_ELIGIBLE, "not-eligible")                     \
+    PROBLEM(NOT_REGISTERED, "not-registered")                 \
+    PROBLEM(ALREADY_REGISTERED, "already-registered")         \
     PROBLEM(CAPACITY_BELOW_COUNT, "capacity-below-count")     \
     PROBLEM(WRONG_STATUS, "wrong-status")                     \
     PROBLEM(PRECONDITION_REQUIRED, "precondition-required")   \
@@ -50,6 +53,10 @@ struct problem_details {
     int retry_after;     /* seconds for Retry-After; 0: none, but 1 for 429 and 503, where it is also spread upwards */
     const char *headers; /* further header lines, each ended by CRLF */
 };
+
+/* The members that every problem has, as JSON without the closing brace: type, title, status and detail (NULL: the
+ * table's). For a problem that is part of an answer. */
+void problem_write(struct buffer *body, enum problem problem, int status, const char *detail);
 
 /* The last part of the type, and the status that goes with it unless the details name another. */
 const char *problem_slug(enum problem problem);

@@ -30,8 +30,12 @@
 #define APP_LEAST 1
 #define OWNER_LEAST 0
 
+/* Registrations of one event in one step of its work: what others may have to wait for, some 70 ms. */
+#define EVENT_WORK_BATCH 1000
+
 /* A job goes waiting → starting (its record) → running (its statement, again while there is more) → finishing →
- * waiting. */
+ * waiting. One that is asked often and nearly always for nothing (`idle`) has its record made only when its first
+ * statement has found work: waiting → running → starting → running … */
 enum job_step { JOB_WAITING, JOB_STARTING, JOB_RUNNING, JOB_FINISHING };
 
 struct job {
@@ -43,6 +47,7 @@ struct job {
     char parameter[32];
     int64_t interval;
     int64_t batch; /* a result of so many rows means there is more to do; 0: never */
+    bool idle;     /* nearly always there is nothing to do, and no record of that */
     enum job_step step;
     struct event *timer;
     int64_t waits_since; /* monotonic, JOB_WAITING */
@@ -53,7 +58,7 @@ struct job {
     char error[256];
 };
 
-enum { JOB_COMPLETE, JOB_CHANGES, JOB_KEYS, JOB_PARTITIONS, JOB_COUNT };
+enum { JOB_COMPLETE, JOB_EVENT_WORK, JOB_CHANGES, JOB_KEYS, JOB_PARTITIONS, JOB_COUNT };
 
 static struct {
     struct child *child;
@@ -145,6 +150,7 @@ static void finish(struct job *job)
 }
 
 static void run(struct job *job);
+static void start(struct job *job);
 
 static void on_run(void *context, const struct pg_answer *answer)
 {
@@ -160,7 +166,10 @@ static void on_run(void *context, const struct pg_answer *answer)
         job->rows += rows;
     }
     PQclear(answer->result);
-    if (!job->failed && job->batch > 0 && rows >= job->batch && !scheduler.stopping)
+    bool more = !job->failed && job->batch > 0 && rows >= job->batch && !scheduler.stopping;
+    if (more && job->run[0] == '\0' && job->idle)
+        start(job);
+    else if (more)
         run(job);
     else
         finish(job);
@@ -192,6 +201,13 @@ static void on_started(void *context, const struct pg_answer *answer)
     run(job);
 }
 
+static void start(struct job *job)
+{
+    job->step = JOB_STARTING;
+    const char *parameters[] = {job->name, scheduler.host};
+    submit(job, scheduler.app, &statement_job_started, parameters, PG_RETRY_NEVER, on_started);
+}
+
 static void on_timer(evutil_socket_t unused, short events, void *context)
 {
     struct job *job = context;
@@ -203,9 +219,10 @@ static void on_timer(evutil_socket_t unused, short events, void *context)
     job->rows = 0;
     job->failed = false;
     job->run[0] = '\0';
-    job->step = JOB_STARTING;
-    const char *parameters[] = {job->name, scheduler.host};
-    submit(job, scheduler.app, &statement_job_started, parameters, PG_RETRY_NEVER, on_started);
+    if (job->idle)
+        run(job);
+    else
+        start(job);
 }
 
 static void on_stop(void *context, enum child_stop how)
@@ -285,11 +302,15 @@ static void add_jobs(void)
 {
     add_job(JOB_COMPLETE, LABEL_JOB_COMPLETE_EVENTS, "complete-events", &statement_complete_ended_events,
             scheduler.app);
+    add_job(JOB_EVENT_WORK, LABEL_JOB_EVENT_WORK, "event-work", &statement_event_work_step, scheduler.app);
     add_job(JOB_CHANGES, LABEL_JOB_PRUNE_CHANGES, "prune-changes", &statement_prune_changes, scheduler.app);
     add_job(JOB_KEYS, LABEL_JOB_PRUNE_KEYS, "prune-idempotency-keys", &statement_prune_idempotency_keys, scheduler.app);
     add_job(JOB_PARTITIONS, LABEL_JOB_PARTITIONS, "partitions", &statement_ensure_partitions, scheduler.owner);
     scheduler.jobs[JOB_COMPLETE].batch = COMPLETE_BATCH;
     snprintf(scheduler.jobs[JOB_COMPLETE].parameter, sizeof scheduler.jobs->parameter, "%d", COMPLETE_BATCH);
+    scheduler.jobs[JOB_EVENT_WORK].batch = 1;
+    scheduler.jobs[JOB_EVENT_WORK].idle = true;
+    snprintf(scheduler.jobs[JOB_EVENT_WORK].parameter, sizeof scheduler.jobs->parameter, "%d", EVENT_WORK_BATCH);
     scheduler.jobs[JOB_KEYS].batch = 1; /* it deletes so many at once, and is done when there are none */
 }
 
@@ -299,6 +320,7 @@ static void set_jobs(const struct configuration *configuration)
     struct job *jobs = scheduler.jobs;
     size_t size = sizeof jobs->parameter;
     jobs[JOB_COMPLETE].interval = configuration->complete_interval;
+    jobs[JOB_EVENT_WORK].interval = configuration->event_work_interval;
     jobs[JOB_CHANGES].interval = configuration->prune_interval;
     jobs[JOB_KEYS].interval = configuration->prune_interval;
     jobs[JOB_PARTITIONS].interval = configuration->partition_interval;

@@ -249,6 +249,7 @@
 
 #define STATISTICS_JOB_LABELS(LABEL)                                            \
     LABEL(JOB_COMPLETE_EVENTS, STATISTICS_TAG("job_name", "complete-events"))   \
+    LABEL(JOB_EVENT_WORK, STATISTICS_TAG("job_name", "event-work"))             \
     LABEL(JOB_PRUNE_CHANGES, STATISTICS_TAG("job_name", "prune-changes"))       \
     LABEL(JOB_PRUNE_KEYS, STATISTICS_TAG("job_name", "prune-idempotency-keys")) \
     LABEL(JOB_PARTITIONS, STATISTICS_TAG("job_name", "partitions"))

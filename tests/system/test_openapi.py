@@ -110,15 +110,19 @@ class Scene:
     def usual_body(self, name):
         if name == "register":
             return {"event_id": self.organizer.event()["id"]}
+        if name == "transferRegistration":
+            return {"user": self.organizer.id}
+        if name == "registerList":
+            return {"user_ids": [self.person.id]}
         return {"createEvent": event_fields(), "updateEvent": {"title": "New"}}.get(name)
 
     def usual(self, name):
         """Whom the operation is for."""
-        own = ("listMyRegistrations", "register", "readRegistration", "cancelRegistration", "readMe")
+        own = ("listMyRegistrations", "register", "readRegistration", "cancelRegistration", "transferRegistration", "readMe")
         return self.person if name in own else self.organizer
 
     def fresh_id(self, name):
-        if name in ("readRegistration", "cancelRegistration"):
+        if name in ("readRegistration", "cancelRegistration", "transferRegistration"):
             return self.person.register(self.organizer.event()).json()["id"]
         return self.organizer.draft()["id"]
 
@@ -188,6 +192,12 @@ def good(scene, name):
         event = scene.organizer.event(capacity=1)
         yield scene.request(name, json={"event_id": event["id"]})
         yield scene.request(name, who=scene.organizer, json={"event_id": event["id"]})
+    if name == "registerList":
+        event, guest = scene.organizer.event(capacity=1, guests_allowed=False), Person(scene.turnout, kind="guest")
+        answer = scene.request(name, path=OPERATIONS[name][1].replace("{id}", event["id"]),
+                               json={"user_ids": [scene.person.id, scene.organizer.id, scene.person.id, guest.id, str(uuid.uuid4())]})
+        assert [one["outcome"] for one in answer.json()["results"]] == ["registered", "waitlisted", "existing", "refused", "refused"]
+        yield answer
     if name == "readEvent":
         yield scene.request(name, path=f"/api/events/{scene.organizer.event()['id']}", who="nobody")
 
@@ -228,12 +238,21 @@ def forbidden(scene, name):
     if name == "createEvent":
         yield scene.request(name, who=scene.person)
     if name in ("updateEvent", "deleteEvent", "publishEvent", "cancelEvent", "listEventRegistrations", "readEventLog",
-                "readEventStats"):
+                "readEventStats", "registerList"):
         yield scene.request(name, who=scene.person, path=OPERATIONS[name][1].replace("{id}", scene.organizer.event()["id"]))
     if name == "register":
         yield scene.request(name, json={"event_id": scene.organizer.event()["id"], "user_id": scene.organizer.id})
         guest = Person(scene.turnout, kind="guest")
         yield scene.request(name, who=guest, json={"event_id": scene.organizer.event(guests_allowed=False)["id"]})
+    if name == "transferRegistration":
+        guest = Person(scene.turnout, kind="guest")
+        made = scene.person.register(scene.organizer.event(guests_allowed=False)).json()
+        yield scene.request(name, path=OPERATIONS[name][1].replace("{id}", made["id"]), json={"user": guest.id})
+        event = scene.organizer.event(department_limit=1)
+        giver, holder, receiver = (Person(scene.turnout, department=name) for name in ("Giving", "Same", "Same"))
+        made = giver.register(event).json()
+        assert holder.register(event).json()["status"] == "registered"
+        yield scene.request(name, who=giver, path=OPERATIONS[name][1].replace("{id}", made["id"]), json={"user": receiver.id})
 
 
 def not_found(scene, name):
@@ -275,7 +294,7 @@ def key_reused(scene, name):
 
 def conflict(scene, name):
     yield from key_in_use(scene, name)
-    if name != "createEvent":
+    if name not in ("createEvent", "registerList"):
         yield from wrong_state(scene, name)
 
 
@@ -300,6 +319,17 @@ def wrong_state(scene, name):
         made = person.register(event).json()
         set_event(database, event, status="completed")
         yield scene.request(name, path=template.replace("{id}", made["id"]))
+    elif name == "transferRegistration":
+        def transfer(event, then):
+            made = person.register(event).json()
+            then(made)
+            return scene.request(name, path=template.replace("{id}", made["id"]), json={"user": organizer.id})
+        both, begun, over = organizer.event(), organizer.event(), organizer.event()
+        yield transfer(organizer.event(), person.cancel)
+        yield transfer(both, lambda made: organizer.register(both))
+        yield transfer(begun, lambda made: set_event(database, begun, start_datetime=from_now(seconds=-1)))
+        yield transfer(over, lambda made: organizer.post(f"/api/events/{over['id']}/cancel"))
+        assert transfer(organizer.event(), lambda made: None).status == 200
     else:
         full, closed, over = organizer.event(capacity=1, waitlist_limit=0), organizer.event(), organizer.event()
         organizer.register(full)
@@ -339,7 +369,13 @@ def invalid(scene, name):
         yield scene.request(name, query="?entity=user&registration_id=x")
     if name == "listEvents":
         yield scene.request(name, query="?from=x&to=x&status=x&category=X")
-    if name in ("createEvent", "updateEvent", "register", "publishEvent", "cancelEvent", "deleteEvent"):
+    if name == "registerList":
+        for wrong in ([], ["x"], [str(uuid.uuid4())] * 1001, "x"):
+            yield scene.request(name, json={"user_ids": wrong})
+    if name == "transferRegistration":
+        for wrong in ("nobody", "nobody@example.com", str(uuid.uuid4()), 1, None):
+            yield scene.request(name, json={"user": wrong})
+    if name in ("createEvent", "updateEvent", "register", "registerList", "transferRegistration", "publishEvent", "cancelEvent", "deleteEvent"):
         yield scene.request(name, json={"colour": 1, "title": 1, "event_id": 1}, headers={**JSON, "If-Match": "*"})
     if name == "register":
         event = scene.organizer.event()

@@ -82,7 +82,9 @@ def samples(watched):
         "registration_batch_keyed": [[*batch_sample(new_id, event, organizer, person, registration, "false", None)[:-1],
                                       "{NULL,plans}", '{NULL,"' + hashed + '"}', "86400000000 microseconds", "0"]
                                      for hashed in (r"\\x01", r"\\x01", r"\\x02")],
-        **keyed_samples(who, new_id, event, draft),
+        **keyed_samples(who, new_id, event, draft, person, registration),
+        "register_list": [[*who, event, json.dumps({"user_ids": [person, organizer, new_id]}), resent] for resent in ("false", "true")],
+        "registration_transfer": [["plans", new_id, person, None, registration, organizer, resent] for resent in ("false", "true")],
         "registration_get": [[person, None, registration]],
         "registrations_mine": [[person, "20", None, None], [person, "20", "1795359586000000", new_id]],
         "event_cancel": [[*who, event]],
@@ -99,6 +101,7 @@ def samples(watched):
         "cache_warm": [["1000"]],
         "schema_version": [[]],
         "complete_ended_events": [["500"]],
+        "event_work_step": [["1000"]],
         "prune_changes": [["3600000000 microseconds"]],
         "prune_idempotency_keys": [["86400000000 microseconds"]],
         "job_started": [["plans", "host"]],
@@ -112,7 +115,7 @@ def batch_sample(new_id, event, organizer, person, registration, resent, wait):
             f"{{{person},{organizer}}}", "{NULL,NULL}", f"{{NULL,{event}}}", f"{{NULL,{organizer}}}", resent, wait]
 
 
-def keyed_samples(who, new_id, event, draft):
+def keyed_samples(who, new_id, event, draft, person, registration):
     """The writes under an Idempotency-Key: new, sent again, and by another request."""
     def keys(name):
         return [[f"plans {name}", hashed, "86400000000 microseconds"] for hashed in ("\\x01", "\\x01", "\\x02")]
@@ -123,6 +126,8 @@ def keyed_samples(who, new_id, event, draft):
         "event_delete": [*who, draft, "false"],
         "event_publish": [*who, new_id, "false"],
         "event_cancel": [*who, event, "false"],
+        "registration_transfer": ["plans", new_id, person, None, registration, "plans@example.com", "false"],
+        "register_list": [*who, event, json.dumps({"user_ids": [person]}), "false"],
     }
     return {f"{name}_keyed": [[*parameters, *key] for key in keys(name)] for name, parameters in plain.items()}
 

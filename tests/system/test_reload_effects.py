@@ -10,6 +10,7 @@ import time
 import psycopg
 import pytest
 
+from metrics import scrape
 from reloading import refuses_body, reload
 from server import encode
 from sql_harness import wait_until
@@ -154,6 +155,14 @@ def check_job(job):
     return check
 
 
+def check_event_work(turnout):
+    """Nothing to do leaves no record: the metric counts it."""
+    def ran():
+        return scrape(turnout).sum("turnout_job_runs_total", job_name="event-work", result="ok")
+    before = ran()
+    return wait_until(lambda: ran() >= before + 3, "it looks for work more often")
+
+
 def runs(turnout, job):
     return turnout.sql.execute("select count(*) from turnout.job_runs where job = %s", (job,)).fetchone()[0]
 
@@ -182,6 +191,7 @@ EFFECTS = {
     "db_statement_timeout": ("300ms", check_statement_timeout),
     "db_lifetime": ("1s", check_lifetime),
     "complete_interval": ("20ms", check_job("complete-events")),
+    "event_work_interval": ("20ms", check_event_work),
     "prune_interval": ("20ms", check_job("prune-changes")),
     "partition_interval": ("20ms", check_job("partitions")),
 }
