@@ -127,9 +127,8 @@ class Person:
                 request = await self.ask(0, what, event, key=key, **details)
             if request.decided:
                 break
-            if request.status is None or request.unknown:
-                if not self.crowd.going or self.random.random() < (0.1 if key else 0.3):
-                    return  # gives up, and does not know
+            if not self.crowd.going or (request.unknown and self.random.random() < (0.1 if key else 0.3)):
+                return  # gives up, and may not know
             await asyncio.sleep(min(request.retry_after, 1) * self.random.uniform(0.1, 1) or self.random.uniform(0.005, 0.05))
         self.learn(what, event, request)
         if key is not None and request.status < 300 and self.random.random() < 0.3:
