@@ -16,7 +16,7 @@ from own_postgres import connect
 from traffic import children
 
 # How often each comes, relative to the others. `restart` and `crash` cost a recovery of PostgreSQL each, `master` a whole start.
-WEIGHTS = {"worker": 60, "backend": 12, "terminate": 12, "refresher": 8, "scheduler": 6, "master": 4, "restart": 1, "cut": 20}
+WEIGHTS = {"worker": 60, "backend": 8, "terminate": 10, "refresher": 8, "scheduler": 6, "master": 4, "restart": 1, "cut": 20}
 # What is done by kill -9; the others are counted beside them.
 KILLS = ("worker", "master", "refresher", "scheduler", "backend")
 

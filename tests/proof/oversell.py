@@ -144,7 +144,7 @@ class Round:
             # Nobody gets anywhere when all die all the time: some requests are decided between two faults.
             decided = crowd.decided + pace.randrange(1, self.options.pace)
             while thread.is_alive() and (crowd.decided < decided or len(crowd.in_flight) < 10) and time.monotonic() < patience:
-                time.sleep(0.001)
+                time.sleep(0.004)
             if time.monotonic() > patience:
                 self.complaints.append(f"only {harm.kills} kills hit work in flight")
                 break
@@ -219,8 +219,8 @@ def parse(arguments):
     parser.add_argument("--workers", type=int, default=2, help="of each daemon")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seed", type=int, default=None, help="of the first round; the others follow")
-    parser.add_argument("--think", type=float, default=0.5, help="seconds between two orders of a person, on average")
-    parser.add_argument("--pace", type=int, default=150, help="most requests decided between two faults")
+    parser.add_argument("--think", type=float, default=2, help="seconds between two orders of a person, on average")
+    parser.add_argument("--pace", type=int, default=60, help="most requests decided between two faults")
     parser.add_argument("--keep", help="folder for what was written down; by default it is kept only of a round that fails")
     return parser.parse_args(arguments)
 

@@ -22,7 +22,7 @@ class Notes:
     """A file of JSON lines, each written to the kernel at once."""
 
     def __init__(self, path):
-        self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
 
     def write(self, **line):
         os.write(self.file, json.dumps(line).encode() + b"\n")
@@ -44,10 +44,11 @@ class Crowd:
         self.people = [Person(self, person, sign(person)) for person in world["people"]]
         self.organizer = Organizer(self, {"email": world["organizers"][0]}, sign({"email": world["organizers"][0], "kind": "employee",
                                                                                  "department": None}))
-        self.error = None
+        self.error = self.loop = None
 
     async def live(self):
-        """Until `going` is false, and everybody has ended what they began; then each reads what they have."""
+        """Until `going` is false, and everybody has ended what they began."""
+        self.loop = asyncio.get_running_loop()
         everybody = [*self.people, self.organizer]
         try:
             await asyncio.gather(*(person.live() for person in everybody))
@@ -73,7 +74,10 @@ class Crowd:
         await asyncio.sleep(0)
 
     def cut(self, count):
-        """Clients who let go in the middle of a request; answers how many there were."""
+        """Clients let go in the middle of a request; answers how many there were. From any thread."""
+        return asyncio.run_coroutine_threadsafe(self._cut(count), self.loop).result()
+
+    async def _cut(self, count):
         chosen = self.random.sample(sorted(self.in_flight), min(count, len(self.in_flight)))
         for number in chosen:
             person, client = self.in_flight[number]
