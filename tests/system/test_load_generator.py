@@ -100,7 +100,7 @@ def test_lost_and_closed_connections_are_told_apart(new_turnout):
 
 
 @pytest.mark.parametrize("mix, said", [
-    ("[list]\nweight = 1\n", "has no path"), ("[list]\npath = /\ntoken = some\n", "expected none, any or kept"),
+    ("[list]\nweight = 1\n", "has no path"), ("[list]\npath = /\ntoken = some\n", "expected none, any, kept or each"),
     ("[list]\npath = /\nweight = much\n", "a number"), ("[list]\npath = /{event}\n", "needs --events"),
     ("[list]\npath = /\nweight = 0\n", "no request has a weight"), ("[list]\npath = /\nexpect = often\n", "statuses"),
     ("[list]\nroad = /\n", "expected weight, method"), (LIST, None)])

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "retry.h"
 
 #define BODY_KEPT 4096
 
@@ -25,6 +26,35 @@ static int on_body(llhttp_t *parser, const char *bytes, size_t length)
     struct client *client = parser->data;
     size_t room = BODY_KEPT - buffer_length(&client->body);
     buffer_append(&client->body, bytes, length < room ? length : room);
+    return 0;
+}
+
+static int on_header_name(llhttp_t *parser, const char *bytes, size_t length)
+{
+    struct client *client = parser->data;
+    size_t room = sizeof client->header - client->header_length;
+    memcpy(client->header + client->header_length, bytes, length < room ? length : room);
+    client->header_length += length < room ? length : room;
+    return 0;
+}
+
+static int on_header_value(llhttp_t *parser, const char *bytes, size_t length)
+{
+    static const char name[] = "Retry-After";
+    struct client *client = parser->data;
+    if (client->header_length != sizeof name - 1 || strncasecmp(client->header, name, sizeof name - 1) != 0)
+        return 0;
+    if (client->retry_after < 0)
+        client->retry_after = 0;
+    for (size_t i = 0; i < length && bytes[i] >= '0' && bytes[i] <= '9' && client->retry_after < 100000; i++)
+        client->retry_after = 10 * client->retry_after + (bytes[i] - '0');
+    return 0;
+}
+
+static int on_header_end(llhttp_t *parser)
+{
+    struct client *client = parser->data;
+    client->header_length = 0;
     return 0;
 }
 
@@ -110,6 +140,9 @@ static void start_asking(struct client *client)
     static llhttp_settings_t settings;
     if (settings.on_body == NULL) {
         llhttp_settings_init(&settings);
+        settings.on_header_field = on_header_name;
+        settings.on_header_value = on_header_value;
+        settings.on_header_value_complete = on_header_end;
         settings.on_body = on_body;
         settings.on_message_complete = on_complete;
     }
@@ -117,6 +150,8 @@ static void start_asking(struct client *client)
     llhttp_init(&client->parser, HTTP_RESPONSE, &settings);
     client->parser.data = client;
     client->complete = client->heard = false;
+    client->header_length = 0;
+    client->retry_after = -1;
     buffer_clear(&client->body, BODY_KEPT);
     client->sent = clock_monotonic();
     send_out(client);
@@ -163,21 +198,42 @@ static void connect_now(struct client *client)
     }
 }
 
-void client_ask(struct client *client, int64_t due)
+static void send_request(struct client *client, int64_t due)
 {
-    struct client_owner *owner = client->owner;
     client->due = due;
     client->sent = clock_monotonic();
-    buffer_clear(&client->out, BODY_KEPT);
-    mix_draw(owner->mix, owner->fresh > 0 && drand48() < owner->fresh, &client->drawn, &client->out);
     if (!evtimer_pending(client->timer, NULL)) { /* one of an earlier request finds out when it fires */
-        struct timeval patience = clock_timeval(owner->timeout);
+        struct timeval patience = clock_timeval(client->owner->timeout);
         evtimer_add(client->timer, &patience);
     }
     if (client->descriptor < 0)
         connect_now(client);
     else
         start_asking(client);
+}
+
+bool client_ask(struct client *client, int64_t due)
+{
+    struct client_owner *owner = client->owner;
+    buffer_clear(&client->out, BODY_KEPT);
+    if (!mix_draw(owner->mix, owner->fresh > 0 && drand48() < owner->fresh, &client->drawn, &client->out))
+        return false;
+    if (client->drawn.request->retried_count > 0) {
+        buffer_clear(&client->text, BODY_KEPT);
+        buffer_append(&client->text, buffer_bytes(&client->out), buffer_length(&client->out));
+    }
+    send_request(client, due);
+    return true;
+}
+
+void client_repeat(struct client *client, const struct retry *retry)
+{
+    client->drawn = retry->drawn;
+    buffer_clear(&client->out, BODY_KEPT);
+    buffer_clear(&client->text, BODY_KEPT);
+    buffer_append(&client->out, buffer_bytes(&retry->text), buffer_length(&retry->text));
+    buffer_append(&client->text, buffer_bytes(&retry->text), buffer_length(&retry->text));
+    send_request(client, retry->due);
 }
 
 static void on_writable(evutil_socket_t descriptor, short what, void *context)
@@ -210,6 +266,11 @@ static void finish(struct client *client)
     client->kept = true;
     if (!keep)
         client_close(client);
+    if (mix_retries(client->drawn.request, status)) {
+        client->owner->postponed(client, status, client->retry_after, buffer_bytes(&client->body),
+                                 buffer_length(&client->body));
+        return;
+    }
     if (!mix_expects(client->drawn.request, status)) {
         buffer_text(&client->body);
         client->owner->failed(client, CLIENT_UNEXPECTED, status, buffer_text(&client->body));

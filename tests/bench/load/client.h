@@ -29,6 +29,7 @@ enum client_state {
 };
 
 struct client;
+struct retry;
 
 /* Whom clients tell what happened; one for all. Called from the loop. */
 struct client_owner {
@@ -43,6 +44,8 @@ struct client_owner {
     /* The answer is there. `body` is its beginning. */
     void (*answered)(struct client *client, int status, const char *body, size_t length);
     void (*failed)(struct client *client, enum client_failure failure, int status, const char *detail);
+    /* It is to be asked again: `text` holds it until the return, client_repeat sends it. `retry_after`: seconds. */
+    void (*postponed)(struct client *client, int status, int64_t retry_after, const char *body, size_t length);
 };
 
 struct client {
@@ -54,7 +57,11 @@ struct client {
     struct event *writable;
     struct event *timer;
     struct buffer out;
+    struct buffer text; /* all of the request, where it may have to be asked again */
     struct buffer body; /* the first bytes of the answer's body */
+    char header[16];    /* name of the header that is being read; longer ones do not matter */
+    size_t header_length;
+    int64_t retry_after; /* seconds, as the answer says; -1: it does not */
     llhttp_t parser;
     bool complete;
     bool kept;    /* the connection has carried a request before */
@@ -66,8 +73,11 @@ struct client {
 };
 
 void client_create(struct client *client, struct client_owner *owner);
-/* Draws a request and sends it, on a new connection where there is none. The client is CLIENT_FREE. */
-void client_ask(struct client *client, int64_t due);
+/* Draws a request and sends it, on a new connection where there is none. The client is CLIENT_FREE. false: there is
+ * nothing more to ask. */
+bool client_ask(struct client *client, int64_t due) MUST_CHECK;
+/* Sends again what was postponed. The client is CLIENT_FREE; `retry` stays the caller's. */
+void client_repeat(struct client *client, const struct retry *retry);
 void client_close(struct client *client);
 const char *client_failure_name(enum client_failure failure);
 

@@ -2,6 +2,7 @@
  * (--rate): requests are due at set moments, whatever the server does, and latency counts from the moment at which a
  * request was due, so that a server that stands still is charged for all whom it kept waiting (coordinated omission).
  * One process, one thread; it touches nothing but the address that it is given. */
+#include <errno.h>
 #include <getopt.h>
 #include <math.h>
 #include <netdb.h>
@@ -16,6 +17,7 @@
 #include "base/text.h"
 #include "client.h"
 #include "report.h"
+#include "retry.h"
 
 #define EXIT_USAGE 64
 #define PROGRESS_INTERVAL INT64_C(100000)
@@ -26,7 +28,10 @@ static const char usage[] =
     "  --connections N   clients (default 50)\n"
     "  --rate R          open loop: R requests a second over all connections; without it a closed loop at full speed\n"
     "  --poisson         the gaps of the open loop vary as those of independent people do\n"
-    "  --duration D      until so much time has passed (default 10s); SIGTERM and SIGINT end it earlier\n"
+    "  --duration D      until so much time has passed (default 10s, with --requests 10m); SIGTERM and SIGINT end it "
+    "earlier\n"
+    "  --requests N      until so many have been asked and have their final answers\n"
+    "  --within D        open loop: the --requests come in so much time\n"
     "  --tokens FILE     tokens, one a line\n"
     "  --events FILE     ids of events, one a line\n"
     "  --fresh PERCENT   of the requests want their connection closed after them (default 0)\n"
@@ -35,6 +40,8 @@ static const char usage[] =
     "  --seed N          of the chances (default: another one each time)\n"
     "  --progress        a line \"answered failed\" on standard error ten times a second\n"
     "  --json            the report as JSON\n"
+    "  --answers FILE    a line for each final answer: number of its token (from 0), milliseconds since due, what it "
+    "said\n"
     "\n"
     "Exit status 0: every request was answered as its mix expects; 1: some failed; 64: wrong use.\n";
 
@@ -50,8 +57,14 @@ static struct {
     struct sockaddr_storage address;
     double rate;
     bool poisson;
-    bool ending;
+    bool drawn_out; /* nothing new is asked; what has been asked is followed to its final answer */
+    bool ending;    /* nothing is asked any more, not again either */
     int64_t duration;
+    int64_t requests;    /* to be asked; 0: no end */
+    int64_t within;      /* that they come in; 0: not given */
+    int64_t asked;       /* new ones */
+    int64_t outstanding; /* asked, without a final answer */
+    FILE *answers;
     int64_t next_due; /* of the next arrival, to the microsecond */
     double next_exact;
     /* Arrivals for which no client was free, oldest first. */
@@ -59,7 +72,9 @@ static struct {
     size_t backlog_first;
     size_t backlog_count;
     size_t backlog_capacity;
-} load = {.duration = INT64_C(10000000), .owner.timeout = INT64_C(30000000)};
+} load = {.owner.timeout = INT64_C(30000000)};
+
+static void on_end(evutil_socket_t descriptor, short what, void *context);
 
 static _Noreturn void wrong(const char *what, const char *detail)
 {
@@ -100,6 +115,57 @@ static struct client *take_free(void)
     return client;
 }
 
+static void end_soon(int64_t pause)
+{
+    struct timeval wait = clock_timeval(pause);
+    INVARIANT(event_base_once(load.owner.base, -1, EV_TIMEOUT, on_end, NULL, &wait) == 0);
+}
+
+static void draw_out(void)
+{
+    load.drawn_out = true;
+    load.backlog_count = 0;
+    if (load.outstanding == 0)
+        end_soon(0);
+}
+
+/* One of those asked has its final answer, or will never have one. */
+static void conclude(void)
+{
+    load.outstanding--;
+    if (load.drawn_out && load.outstanding == 0)
+        end_soon(0);
+}
+
+/* false: the client stays free, there is nothing more to ask. */
+static bool ask(struct client *client, int64_t due)
+{
+    if (load.drawn_out)
+        return false;
+    load.outstanding++; /* before: a refused connection concludes it from within */
+    load.asked++;
+    if (!client_ask(client, due)) {
+        load.outstanding--;
+        draw_out();
+        return false;
+    }
+    if (load.asked == load.requests)
+        draw_out();
+    return true;
+}
+
+static void repeat(struct client *client, struct retry *retry)
+{
+    client_repeat(client, retry);
+    retry_free(retry);
+}
+
+static void give_back(struct client *client)
+{
+    client->next = load.free;
+    load.free = client;
+}
+
 static void advance(void)
 {
     load.next_exact += load.poisson ? -log(1 - drand48()) * 1e6 / load.rate : 1e6 / load.rate;
@@ -109,13 +175,18 @@ static void advance(void)
 /* What is due goes to whoever is free, first come first served. */
 static void dispatch(void)
 {
-    if (load.ending)
+    if (load.ending || load.drawn_out)
         return;
     int64_t now = clock_monotonic();
     for (; load.next_due <= now; advance())
         push_due(load.next_due);
-    while (load.backlog_count > 0 && load.free != NULL)
-        client_ask(take_free(), pop_due());
+    while (load.backlog_count > 0 && load.free != NULL) {
+        struct client *client = take_free();
+        if (!ask(client, pop_due())) {
+            give_back(client);
+            return;
+        }
+    }
     struct timeval wait = clock_timeval(load.next_due - clock_monotonic());
     evtimer_add(load.arrivals, &wait);
 }
@@ -136,16 +207,25 @@ static void on_free(evutil_socket_t descriptor, short what, void *context)
     (void)what;
     if (load.ending)
         return;
-    if (load.rate == 0) {
-        client_ask(client, clock_monotonic());
+    struct retry *retry = retry_pop();
+    if (retry != NULL)
+        repeat(client, retry);
+    else if (load.rate == 0 && ask(client, clock_monotonic()))
         return;
-    }
-    if (load.backlog_count > 0) {
-        client_ask(client, pop_due());
+    else if (load.backlog_count > 0 && ask(client, pop_due()))
         return;
+    else
+        give_back(client);
+}
+
+static void on_ripe(void)
+{
+    while (!load.ending && load.free != NULL) {
+        struct retry *retry = retry_pop();
+        if (retry == NULL)
+            return;
+        repeat(take_free(), retry);
     }
-    client->next = load.free;
-    load.free = client;
 }
 
 static void is_free(struct client *client, int64_t pause)
@@ -167,8 +247,27 @@ static void answered(struct client *client, int status, const char *body, size_t
     request->statuses[status < MIX_STATUS_MOST ? status : 0]++;
     histogram_add(&request->latency, now - client->due);
     histogram_add(&request->service, now - client->sent);
+    if (request->tells || load.answers != NULL) {
+        char name[KIND_SIZE];
+        kind_name(status, body, length, name);
+        kind_count(&request->kinds, name);
+        if (load.answers != NULL)
+            fprintf(load.answers, "%zu %.3f %s\n", client->drawn.token, (double)(now - client->due) / 1000, name);
+    }
     if (request->keeps && status < 300)
         mix_keep(&load.mix, &client->drawn, body, length);
+    is_free(client, 0);
+    conclude();
+}
+
+static void postponed(struct client *client, int status, int64_t retry_after, const char *body, size_t length)
+{
+    struct mix_request *request = client->drawn.request;
+    char name[KIND_SIZE];
+    kind_name(status, body, length, name);
+    kind_count(&request->not_now, name);
+    request->retries++;
+    retry_keep(client, retry_after < 0 ? 1 : retry_after);
     is_free(client, 0);
 }
 
@@ -181,6 +280,7 @@ static void failed(struct client *client, enum client_failure failure, int statu
     report_note(&load.report, client, failure, status, detail);
     /* nobody is helped by a client that knocks at a closed door as fast as it can */
     is_free(client, failure == CLIENT_REFUSED ? 5000 : 0);
+    conclude();
 }
 
 static void on_progress(evutil_socket_t descriptor, short what, void *context)
@@ -209,14 +309,14 @@ static void on_end(evutil_socket_t descriptor, short what, void *context)
     if (!load.ending) {
         load.ending = true;
         load.report.ended = clock_monotonic();
+        load.report.in_time = load.report.answered;
         load.report.never_sent = (int64_t)load.backlog_count;
     }
     if (!anybody_asks()) {
         event_base_loopbreak(load.owner.base);
         return;
     }
-    struct timeval wait = clock_timeval(1000);
-    INVARIANT(event_base_once(load.owner.base, -1, EV_TIMEOUT, on_end, NULL, &wait) == 0);
+    end_soon(1000);
 }
 
 /* --- what the command line says --- */
@@ -304,6 +404,17 @@ static void take_option(int option, const char *text, struct wishes *wishes)
     case 'd':
         load.duration = duration("--duration", text);
         break;
+    case 'n':
+        load.requests = (int64_t)number("--requests", text, 1);
+        break;
+    case 'w':
+        load.within = duration("--within", text);
+        break;
+    case 'A':
+        load.answers = fopen(text, "we");
+        if (load.answers == NULL)
+            wrong("--answers", strerror(errno));
+        break;
     case 't':
         read_lines(&load.mix.tokens, text);
         break;
@@ -346,6 +457,9 @@ static void read_options(int argc, char **argv, struct wishes *wishes)
         {"rate", required_argument, NULL, 'r'},
         {"poisson", no_argument, NULL, 'P'},
         {"duration", required_argument, NULL, 'd'},
+        {"requests", required_argument, NULL, 'n'},
+        {"within", required_argument, NULL, 'w'},
+        {"answers", required_argument, NULL, 'A'},
         {"tokens", required_argument, NULL, 't'},
         {"events", required_argument, NULL, 'e'},
         {"fresh", required_argument, NULL, 'f'},
@@ -366,6 +480,12 @@ static void read_options(int argc, char **argv, struct wishes *wishes)
         wrong("not an option", argv[optind]);
     if (load.owner.address_length == 0)
         wrong("--address is missing", NULL);
+    if (load.within > 0 && load.requests == 0)
+        wrong("--within", "needs --requests");
+    if (load.within > 0)
+        load.rate = (double)load.requests / ((double)load.within / 1e6);
+    if (load.duration == 0)
+        load.duration = load.requests > 0 ? INT64_C(600000000) : INT64_C(10000000);
     if (wishes->mix == NULL)
         wrong("--mix is missing", NULL);
     char error[512];
@@ -387,11 +507,10 @@ static void raise_descriptor_limit(void)
 static void watch(void)
 {
     struct event_base *base = load.owner.base;
-    struct timeval until = clock_timeval(load.duration);
     load.arrivals = evtimer_new(base, on_arrival, NULL);
     load.progress = event_new(base, -1, EV_PERSIST, on_progress, NULL);
     INVARIANT(load.arrivals != NULL && load.progress != NULL);
-    INVARIANT(event_base_once(base, -1, EV_TIMEOUT, on_end, NULL, &until) == 0);
+    end_soon(load.duration);
     static const int signals[] = {SIGINT, SIGTERM};
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
         struct event *event = evsignal_new(base, signals[i], on_end, NULL);
@@ -424,6 +543,8 @@ int main(int argc, char **argv)
     load.owner.address = (struct sockaddr *)&load.address;
     load.owner.answered = answered;
     load.owner.failed = failed;
+    load.owner.postponed = postponed;
+    retry_tell(on_ripe);
     load.report.rate = load.rate;
     load.report.began = clock_monotonic();
     load.next_exact = (double)load.report.began;
@@ -439,6 +560,9 @@ int main(int argc, char **argv)
     event_base_dispatch(load.owner.base);
     load.report.connects = load.owner.connects;
     load.report.unasked = load.owner.unasked;
+    load.report.unanswered = load.outstanding;
+    if (load.answers != NULL && fclose(load.answers) != 0)
+        wrong("--answers", strerror(errno));
     (wishes.json ? report_json : report_text)(&load.report, &load.mix, stdout);
-    return load.report.failed > 0 || load.report.unasked > 0;
+    return load.report.failed > 0 || load.report.unasked > 0 || load.report.unanswered > 0;
 }

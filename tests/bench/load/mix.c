@@ -39,23 +39,24 @@ static struct mix_request *request_named(struct mix *mix, const char *name)
     return request;
 }
 
-static bool read_expected(struct mix_request *request, const char *text)
+static bool read_statuses(const char *text, int statuses[MIX_EXPECTED_MAX], int *count)
 {
     char *copy = strdup(text), *rest = copy;
     bool good = true;
     for (char *word; good && (word = strtok_r(rest, " ", &rest)) != NULL;) {
         int64_t status;
-        good = request->expected_count < MIX_EXPECTED_MAX && text_parse_int64(word, 100, MIX_STATUS_MOST - 1, &status);
+        good = *count < MIX_EXPECTED_MAX && text_parse_int64(word, 100, MIX_STATUS_MOST - 1, &status);
         if (good)
-            request->expected[request->expected_count++] = (int)status;
+            statuses[(*count)++] = (int)status;
     }
     free(copy);
-    return good && request->expected_count > 0;
+    return good && *count > 0;
 }
 
 static bool read_token(struct mix_request *request, const char *text)
 {
-    static const char *const names[] = {[MIX_TOKEN_NONE] = "none", [MIX_TOKEN_ANY] = "any", [MIX_TOKEN_KEPT] = "kept"};
+    static const char *const names[] = {
+        [MIX_TOKEN_NONE] = "none", [MIX_TOKEN_ANY] = "any", [MIX_TOKEN_KEPT] = "kept", [MIX_TOKEN_EACH] = "each"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(text, names[i]) == 0) {
             request->token = (enum mix_token)i;
@@ -87,13 +88,20 @@ static int take(void *context, const char *section, const char *name, const char
         INVARIANT(asprintf(&lines, "%s%s\r\n", request->headers == NULL ? "" : request->headers, value) >= 0);
         request->headers = lines;
     } else if (strcmp(name, "token") == 0)
-        return read_token(request, value) || refuse(reading, section, name, "none, any or kept");
+        return read_token(request, value) || refuse(reading, section, name, "none, any, kept or each");
     else if (strcmp(name, "keep") == 0)
         request->keeps = strcmp(value, "yes") == 0;
     else if (strcmp(name, "expect") == 0)
-        return read_expected(request, value) || refuse(reading, section, name, "statuses, separated by spaces");
+        return read_statuses(value, request->expected, &request->expected_count) ||
+               refuse(reading, section, name, "statuses, separated by spaces");
+    else if (strcmp(name, "retry") == 0)
+        return read_statuses(value, request->retried, &request->retried_count) ||
+               refuse(reading, section, name, "statuses, separated by spaces");
+    else if (strcmp(name, "kinds") == 0)
+        request->tells = strcmp(value, "yes") == 0;
     else
-        return refuse(reading, section, name, "weight, method, path, body, header, token, keep or expect");
+        return refuse(reading, section, name,
+                      "weight, method, path, body, header, token, keep, expect, retry or kinds");
     return true;
 }
 
@@ -160,21 +168,28 @@ static size_t below(size_t most)
     return (size_t)(drand48() * (double)most);
 }
 
-/* A request that names a registration needs one that is kept; until there is one, another is drawn. */
+static bool can_be_asked(const struct mix *mix, const struct mix_request *request)
+{
+    return request->weight > 0 && (request->token != MIX_TOKEN_KEPT || mix->kept_count > 0) &&
+           (request->token != MIX_TOKEN_EACH || mix->next_token < mix->tokens.count);
+}
+
+/* A request that names a registration needs one that is kept, one for each token a token that is left: where that is
+ * missing, another is drawn. NULL: none can be asked. */
 static struct mix_request *choose(struct mix *mix)
 {
-    for (;;) {
-        double place = drand48() * mix->weight;
-        int i = 0;
-        while (i < mix->count - 1 && (place -= mix->requests[i].weight) >= 0)
-            i++;
-        if (mix->requests[i].token != MIX_TOKEN_KEPT || mix->kept_count > 0)
-            return &mix->requests[i];
-        bool other = false;
-        for (int j = 0; j < mix->count; j++)
-            other = other || (mix->requests[j].token != MIX_TOKEN_KEPT && mix->requests[j].weight > 0);
-        INVARIANT(other);
+    double weight = 0;
+    for (int i = 0; i < mix->count; i++)
+        weight += can_be_asked(mix, &mix->requests[i]) ? mix->requests[i].weight : 0;
+    double place = drand48() * weight;
+    struct mix_request *chosen = NULL;
+    for (int i = 0; i < mix->count && (chosen == NULL || place >= 0); i++) {
+        if (can_be_asked(mix, &mix->requests[i])) {
+            chosen = &mix->requests[i];
+            place -= chosen->weight;
+        }
     }
+    return chosen;
 }
 
 static void expand(struct mix *mix, const char *text, const char *registration, struct buffer *out)
@@ -217,13 +232,17 @@ static bool is_constant(const struct mix_request *request)
 static void write_request(struct mix *mix, bool close, const struct mix_request *request, const struct mix_kept *kept,
                           size_t token, struct buffer *out);
 
-void mix_draw(struct mix *mix, bool close, struct mix_drawn *drawn, struct buffer *out)
+bool mix_draw(struct mix *mix, bool close, struct mix_drawn *drawn, struct buffer *out)
 {
     struct mix_request *request = choose(mix);
     struct mix_kept kept = {.id = ""};
+    if (request == NULL)
+        return false;
     *drawn = (struct mix_drawn){.request = request};
     if (request->token == MIX_TOKEN_ANY) {
         drawn->token = below(mix->tokens.count);
+    } else if (request->token == MIX_TOKEN_EACH) {
+        drawn->token = mix->next_token++;
     } else if (request->token == MIX_TOKEN_KEPT) {
         size_t chosen = below(mix->kept_count);
         kept = mix->kept[chosen];
@@ -232,11 +251,12 @@ void mix_draw(struct mix *mix, bool close, struct mix_drawn *drawn, struct buffe
     }
     if (buffer_length(&request->text) > 0 && !close) {
         buffer_append(out, buffer_bytes(&request->text), buffer_length(&request->text));
-        return;
+        return true;
     }
     write_request(mix, close, request, &kept, drawn->token, out);
     if (!close && is_constant(request))
         buffer_append(&request->text, buffer_bytes(out), buffer_length(out));
+    return true;
 }
 
 static void write_request(struct mix *mix, bool close, const struct mix_request *request, const struct mix_kept *kept,
@@ -265,15 +285,25 @@ static void write_request(struct mix *mix, bool close, const struct mix_request 
     buffer_free(&body);
 }
 
+static bool among(const int *statuses, int count, int status)
+{
+    for (int i = 0; i < count; i++) {
+        if (statuses[i] == status)
+            return true;
+    }
+    return false;
+}
+
 bool mix_expects(const struct mix_request *request, int status)
 {
     if (request->expected_count == 0)
         return status >= 200 && status < 300;
-    for (int i = 0; i < request->expected_count; i++) {
-        if (request->expected[i] == status)
-            return true;
-    }
-    return false;
+    return among(request->expected, request->expected_count, status);
+}
+
+bool mix_retries(const struct mix_request *request, int status)
+{
+    return among(request->retried, request->retried_count, status);
 }
 
 void mix_keep(struct mix *mix, const struct mix_drawn *drawn, const char *body, size_t length)

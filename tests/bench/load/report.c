@@ -59,6 +59,12 @@ static void print_quantiles(const char *name, const struct histogram *histogram,
     fprintf(out, " %10.2f\n", milliseconds((double)histogram->most));
 }
 
+static void print_kinds(const char *request, const char *what, const struct kinds *kinds, FILE *out)
+{
+    for (int i = 0; i < kinds->count; i++)
+        fprintf(out, "%s: %lld times %s%s\n", request, (long long)kinds->rows[i].count, kinds->rows[i].name, what);
+}
+
 void report_text(const struct report *report, const struct mix *mix, FILE *out)
 {
     static struct histogram latency, service;
@@ -67,7 +73,7 @@ void report_text(const struct report *report, const struct mix *mix, FILE *out)
     double seconds = seconds_of(report);
     fprintf(out, "%s, %d connections, %.1f s: %lld answered (%.0f/s), %lld failed, %lld connections made\n",
             report->rate > 0 ? "open loop" : "closed loop", report->connections, seconds, (long long)report->answered,
-            (double)report->answered / seconds, (long long)report->failed, (long long)report->connects);
+            (double)report->in_time / seconds, (long long)report->failed, (long long)report->connects);
     if (report->never_sent > 0)
         fprintf(out, "%lld requests were due and never sent: too few connections for this rate\n",
                 (long long)report->never_sent);
@@ -79,6 +85,12 @@ void report_text(const struct report *report, const struct mix *mix, FILE *out)
         if (mix->requests[i].answered > 0)
             print_quantiles(mix->requests[i].name, &mix->requests[i].latency, out);
     }
+    for (int i = 0; i < mix->count; i++) {
+        print_kinds(mix->requests[i].name, "", &mix->requests[i].kinds, out);
+        print_kinds(mix->requests[i].name, ", then asked again", &mix->requests[i].not_now, out);
+    }
+    if (report->unanswered > 0)
+        fprintf(out, "%lld were to be asked again when the end came\n", (long long)report->unanswered);
     for (int i = 0; i < CLIENT_FAILURE_COUNT; i++) {
         if (report->reasons[i] > 0)
             fprintf(out, "failed: %lld %s\n", (long long)report->reasons[i],
@@ -97,6 +109,14 @@ static json_t *json_of_histogram(const struct histogram *histogram)
                      milliseconds((double)histogram->most), "mean", milliseconds(histogram_mean(histogram)));
 }
 
+static json_t *json_of_kinds(const struct kinds *kinds)
+{
+    json_t *rows = json_object();
+    for (int i = 0; i < kinds->count; i++)
+        json_object_set_new(rows, kinds->rows[i].name, json_integer(kinds->rows[i].count));
+    return rows;
+}
+
 static json_t *json_of_request(const struct mix_request *request)
 {
     json_t *statuses = json_object();
@@ -106,8 +126,9 @@ static json_t *json_of_request(const struct mix_request *request)
         if (request->statuses[status] > 0)
             json_object_set_new(statuses, name, json_integer(request->statuses[status]));
     }
-    return json_pack("{s:I, s:I, s:o, s:o, s:o}", "answered", (json_int_t)request->answered, "failed",
-                     (json_int_t)request->failed, "statuses", statuses, "latency_ms",
+    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "answered", (json_int_t)request->answered, "failed",
+                     (json_int_t)request->failed, "retries", (json_int_t)request->retries, "statuses", statuses,
+                     "kinds", json_of_kinds(&request->kinds), "not_now", json_of_kinds(&request->not_now), "latency_ms",
                      json_of_histogram(&request->latency), "service_ms", json_of_histogram(&request->service));
 }
 
@@ -136,12 +157,13 @@ void report_json(const struct report *report, const struct mix *mix, FILE *out)
         json_object_set_new(requests, mix->requests[i].name, json_of_request(&mix->requests[i]));
     for (int i = 0; i < CLIENT_FAILURE_COUNT; i++)
         json_object_set_new(reasons, client_failure_name((enum client_failure)i), json_integer(report->reasons[i]));
-    json_t *whole =
-        json_pack("{s:s, s:f, s:f, s:f, s:i, s:I, s:I, s:I, s:I, s:I}", "loop", report->rate > 0 ? "open" : "closed",
-                  "rate", report->rate, "began", (double)report->began / 1e6, "seconds", seconds_of(report),
-                  "connections", report->connections, "connects", (json_int_t)report->connects, "unasked",
-                  (json_int_t)report->unasked, "answered", (json_int_t)report->answered, "failed",
-                  (json_int_t)report->failed, "never_sent", (json_int_t)report->never_sent);
+    json_t *whole = json_pack("{s:s, s:f, s:f, s:f, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "loop",
+                              report->rate > 0 ? "open" : "closed", "rate", report->rate, "began",
+                              (double)report->began / 1e6, "seconds", seconds_of(report), "connections",
+                              report->connections, "connects", (json_int_t)report->connects, "unasked",
+                              (json_int_t)report->unasked, "answered", (json_int_t)report->answered, "failed",
+                              (json_int_t)report->failed, "never_sent", (json_int_t)report->never_sent, "in_time",
+                              (json_int_t)report->in_time, "unanswered", (json_int_t)report->unanswered);
     json_object_set_new(whole, "latency_ms", json_of_histogram(&latency));
     json_object_set_new(whole, "service_ms", json_of_histogram(&service));
     json_object_set_new(whole, "requests", requests);

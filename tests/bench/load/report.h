@@ -30,7 +30,9 @@ struct report {
     int64_t connects;
     int64_t unasked;
     int64_t answered;
+    int64_t in_time; /* of those, before `ended` */
     int64_t failed;
+    int64_t unanswered; /* were to be asked again when the end came */
     int64_t never_sent; /* due before the end, and no connection was free */
     int64_t reasons[CLIENT_FAILURE_COUNT];
     struct report_failure failures[REPORT_FAILURES_MAX]; /* the first ones */
