@@ -56,10 +56,11 @@ class Watch:
 
 
 def fill_pools(turnout, send_more):
-    """Until every connection of the workers is at work. Which worker takes a client is chance, and nobody who waits asks again: where
+    """Until every connection that the workers have for reads is at work. Which worker takes a client is chance, and nobody who waits asks again: where
     the first crowd has left one of them with too little to do, more clients come."""
     def full():
-        return all(row["open"] == row["max"] <= row["in_flight"] for row in turnout.show("pools") if row["role"] == "worker")
+        return all(row["open"] == row["max"] <= row["in_flight"] for row in turnout.show("pools")
+                   if row["role"] == "worker" and row["pool"] == "read")
 
     for _ in range(8):
         started = time.monotonic()
@@ -113,10 +114,10 @@ def test_a_worker_that_leaves_is_not_held_up_by_idle_clients_for_longer_than_the
 
 
 def test_a_number_that_db_connections_does_not_carry_is_refused_with_the_reason(new_turnout):
-    turnout = new_turnout(workers=2, db_connections=9, workers_max=8)
+    turnout = new_turnout(workers=2, db_connections=11, workers_max=8)
     refused = turnout.ctl("workers", 3, check=False)
     said = refused.stdout + refused.stderr
-    assert refused.returncode == 1 and "db_connections is 9" in said and "11" in said, refused
+    assert refused.returncode == 1 and "db_connections is 11" in said and "14" in said, refused
     for wrong in ("0", "9", "many", "-1"):
         refused = turnout.ctl("workers", "--", wrong, check=False)
         assert refused.returncode != 0 and ("workers_max" in refused.stdout + refused.stderr), refused
@@ -124,13 +125,13 @@ def test_a_number_that_db_connections_does_not_carry_is_refused_with_the_reason(
     # The accepted twins: fewer, and as many again.
     set_workers(turnout, 1)
     set_workers(turnout, 2)
-    turnout.restart(db_connections=11)
+    turnout.restart(db_connections=14)
     set_workers(turnout, 3)
 
 
 def test_workers_are_added_only_when_the_others_have_given_up_their_connections(new_turnout, events, postgres):
     """All connections wait for a lock, and so do the new workers. Without the hot cache, in which reads would find what they ask for."""
-    allowed = 16
+    allowed = 20
     turnout = new_turnout(workers=2, cache_size="0", db_connections=allowed, db_statement_timeout="30s", db_acquire_timeout="30s")
     people = everyday(turnout, events(turnout))
     with Watch(postgres, turnout) as watch, Traffic(turnout.port, CLIENTS, people) as traffic:
@@ -151,7 +152,7 @@ def test_workers_are_added_only_when_the_others_have_given_up_their_connections(
 
 def test_connections_to_postgresql_never_exceed_db_connections_whatever_happens(new_turnout, events, postgres, capsys):
     """Workers come, go and are killed while all of them have more to do than connections to do it with."""
-    allowed = 16
+    allowed = 20
     turnout = new_turnout(workers=2, db_connections=allowed, workers_max=5)
     kills = 0
     with Watch(postgres, turnout) as watch, \
