@@ -28,7 +28,7 @@ bool orders_admit(struct http_request *request)
 static bool is_wanted(const struct order *order)
 {
     const struct order_request *asked = order->context;
-    return asked->request->connection != NULL;
+    return http_request_is_awaited(asked->request);
 }
 
 static void count(const struct order *order, const struct order_decision *decision)
@@ -75,7 +75,7 @@ static void on_decided(struct order *order, const struct order_decision *decisio
     OBJECT_CHECK(asked, ORDER_REQUEST_MAGIC);
     key_lane_free(&asked->key_place);
     count(order, decision);
-    if (decision->end == ORDER_DECIDED && asked->request->connection == NULL &&
+    if (decision->end == ORDER_DECIDED && !http_request_is_awaited(asked->request) &&
         answer_row_is_success(decision->result, decision->row))
         log_info("decided for a client that has gone: it stands",
                  log_text("kind", order->kind == ORDER_REGISTER ? "register" : "cancel"),

@@ -1,4 +1,5 @@
 /* response: the header block of an answer, and how it leaves. Worker process. */
+#include <poll.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -225,4 +226,13 @@ void http_respond_shared(struct http_request *request, const struct http_shared 
         connection_send(request->connection, head.start, head_length, NULL, 0);
     else
         connection_send_borrowed(request->connection, head.start, head_length, shared->body, length);
+}
+
+bool http_request_is_awaited(const struct http_request *request)
+{
+    OBJECT_CHECK(request, HTTP_REQUEST_MAGIC);
+    if (request->connection == NULL)
+        return false;
+    struct pollfd client = {.fd = request->connection->descriptor, .events = POLLRDHUP};
+    return poll(&client, 1, 0) == 0;
 }

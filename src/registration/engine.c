@@ -35,7 +35,7 @@ static struct {
 } engine;
 
 static void on_sweep(evutil_socket_t unused, short events, void *context);
-static void send_more(void);
+static void send_more(bool asked);
 
 void engine_start(const struct engine_options *options)
 {
@@ -88,7 +88,7 @@ void engine_submit(struct order *order)
     order->in_doubt = order->probes = false;
     TAILQ_INSERT_TAIL(&engine.waiting, order, link);
     engine.waiting_count++;
-    send_more();
+    send_more(true);
     start_timer();
 }
 
@@ -168,7 +168,8 @@ static const char *event_of(const struct order *order)
     return order->event_id; /* of a cancel nobody knows it before the first try: NULL */
 }
 
-static struct batch *next_main(void)
+/* `asked`: whether its clients are still there has been asked, or need not be: nobody has waited. */
+static struct batch *next_main(bool asked)
 {
     struct batch *batch = TAILQ_FIRST(&engine.halves);
     if (batch != NULL) {
@@ -180,7 +181,7 @@ static struct batch *next_main(void)
     struct order *order;
     while (batch->count < engine.options.configuration->batch_max && (order = take_waiting()) != NULL) {
         struct busy_event *event = order->probes || event_of(order) == NULL ? NULL : busy_find(event_of(order));
-        if (is_dead(order, now))
+        if (!asked && is_dead(order, now))
             end_dead(order);
         else if (event != NULL)
             join_busy(event, order);
@@ -196,12 +197,12 @@ static struct batch *next_main(void)
 static void on_main(struct batch *batch, const struct pg_answer *answer);
 static void on_busy(struct batch *batch, const struct pg_answer *answer);
 
-static void send_more(void)
+static void send_more(bool asked)
 {
     if (engine.telling)
         return;
     engine.telling = true;
-    if (engine.main == NULL && (engine.main = next_main()) != NULL)
+    if (engine.main == NULL && (engine.main = next_main(asked)) != NULL)
         send_call(engine.main, engine.options.main, 0, on_main);
     if (engine.busy == NULL && (engine.busy = busy_next((int)engine.options.configuration->batch_max)) != NULL)
         send_call(engine.busy, engine.options.busy, BUSY_WAIT, on_busy);
@@ -373,7 +374,7 @@ static void finish(struct batch *batch, const struct pg_answer *answer, struct b
     *place = NULL;
     batch_free(batch);
     engine.telling = false;
-    send_more();
+    send_more(false);
     start_timer();
 }
 
@@ -416,6 +417,6 @@ static void on_sweep(evutil_socket_t unused, short events, void *context)
         end_dead(order);
     }
     engine.telling = false;
-    send_more();
+    send_more(false);
     start_timer();
 }

@@ -489,6 +489,7 @@ def test_every_option_that_can_be_reloaded_is_tested_for_it(changing):
     elsewhere = {"log_file",  # test_log_files.py
                  "ping_timeout",  # test_reload.py
                  "stale_max",  # test_cache.py
+                 "batch_max", "queue_max", "queue_timeout",  # test_registration_queue.py
                  "user_writes", "user_writes_burst", "user_reads", "user_reads_burst", "address_requests",
                  "address_requests_burst",  # test_limits.py
                  "changes_poll", "coherent_time", "fill_timeout", "redis_password_file", "redis_timeout"}  # test_cache_control.py
