@@ -91,8 +91,9 @@ struct http_route {
 /* The value of a header (name in lower case), or NULL. Repeated list headers are joined by ", ". */
 const char *http_request_header(const struct http_request *request, const char *name);
 
-/* Whether its client still waits for the answer: it is there, and has not closed its side. Costs a system call; a client
- * that closes its side only to say that it has no more to send (few do) cannot be told from one that has gone. */
+/* Whether its client still waits for the answer: it is there, and has not closed its side. Costs a system call; a
+ * client that closes its side only to say that it has no more to send (few do) cannot be told from one that has gone.
+ */
 bool http_request_is_awaited(const struct http_request *request) MUST_CHECK;
 
 /* An answer. `headers` holds further lines, each ended by CRLF, or NULL; Date, Content-Length, Connection,
