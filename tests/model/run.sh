@@ -8,7 +8,7 @@ trap 'rm -rf "$folder"' EXIT
 
 # Goes through all states; prints what was found, if anything was.
 explore() {
-    WITHOUT=$2 "$folder/$1/pan" -m100000 >"$folder/$1/output" 2>&1 || true
+    (cd "$folder/$1" && WITHOUT=$2 ./pan -m100000 >output 2>&1) || true # it leaves the way to an error where it is
     # Out of memory, or of depth, is not through all of them.
     if grep -qE 'out of memory|max search depth too small|aborting' "$folder/$1/output"; then echo "gave up"; fi
     grep -oE 'assertion violated .*|invalid end state \(.*' "$folder/$1/output" || true
@@ -46,6 +46,7 @@ check_model() {
 check_model pins >"$folder/pins.log" 2>&1 &
 pins=$!
 status=0
+check_model buckets || status=1
 check_model coherence || status=1
 wait $pins || status=1
 cat "$folder/pins.log"
