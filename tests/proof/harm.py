@@ -44,11 +44,9 @@ class Harm:
         return sum(self.hits[kind] for kind in KILLS)
 
     def choose(self):
-        """Nothing that costs a recovery is left to luck: each kind comes before the others have come their share twice."""
-        total = sum(self.done.values()) + 1
-        weights = {kind: weight * (4 if self.done[kind] < total * weight / sum(WEIGHTS.values()) / 2 else 1)
-                   for kind, weight in WEIGHTS.items()}
-        return self.random.choices(list(weights), list(weights.values()))[0]
+        """Each kind until it has hit something, then by weight: also the shortest run has all of them."""
+        missing = [kind for kind in WEIGHTS if not self.hits[kind]]
+        return self.random.choice(missing) if missing else self.random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
 
     def one(self, kind):
         """One fault of a kind. A victim that is not there just now (it is being restarted) is no fault."""

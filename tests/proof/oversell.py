@@ -24,7 +24,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "system")]
 
 # pylint: disable=wrong-import-position
-from harm import KILLS, Harm  # noqa: E402
+from harm import KILLS, WEIGHTS, Harm  # noqa: E402
 from own_postgres import connect, own_postgres, wait_idle  # noqa: E402
 from people import Crowd, Notes  # noqa: E402
 from sql_harness import APP, OWNER, migrate  # noqa: E402
@@ -139,14 +139,14 @@ class Round:
         thread.start()
         crowd, harm, patience = self.crowd, self.harm, began + 5 * self.options.seconds + 60
         pace = random.Random(f"pace {self.seed}")
-        while thread.is_alive() and (time.monotonic() < began + self.options.seconds or harm.kills < self.options.kills
+        while thread.is_alive() and (time.monotonic() < began + self.options.seconds or self._harmless()
                                      or crowd.decided < self.options.requests):
             # Nobody gets anywhere when all die all the time: some requests are decided between two faults.
             decided = crowd.decided + pace.randrange(1, self.options.pace)
             while thread.is_alive() and (crowd.decided < decided or len(crowd.in_flight) < 10) and time.monotonic() < patience:
                 time.sleep(0.004)
             if time.monotonic() > patience:
-                self.complaints.append(f"only {harm.kills} kills hit work in flight")
+                self.complaints.append(f"only {harm.kills} kills hit work in flight: {dict(harm.hits)}")
                 break
             if self.options.kills:
                 harm.one(harm.choose())
@@ -161,6 +161,10 @@ class Round:
         if crowd.error is not None:
             raise crowd.error
         return took
+
+    def _harmless(self):
+        """Whether too little has died yet, or not of every kind."""
+        return self.options.kills > 0 and (self.harm.kills < self.options.kills or not all(self.harm.hits[kind] for kind in WEIGHTS))
 
     def _people(self):
         with contextlib.suppress(BaseException):  # it is kept in crowd.error
