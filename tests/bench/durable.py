@@ -113,21 +113,23 @@ class Ground:
     def dsn(self, role=APP):
         return self.postgres.dsn(self.name, role)
 
-    def add_events(self, count, capacity=1000000, waitlist_limit=None):
+    def add_events(self, count, capacity=1000000, waitlist_limit=None, starts_in="30 days"):
         """Published events; answers the number of the first."""
         first, self.next_event = self.next_event, self.next_event + count
         self.admin.execute("""
             with made as (
               insert into turnout.events (id, event_year, title, start_datetime, end_datetime, status, capacity, waitlist_limit)
-              select bench.event_id(n), extract(year from now() + interval '30 days'), 'Event ' || n, now() + interval '30 days',
-                     now() + interval '30 days 2 hours', 'published', %(capacity)s, %(waitlist_limit)s
+              select bench.event_id(n), extract(year from start_at), 'Event ' || n, start_at, start_at + interval '2 hours', 'published',
+                     %(capacity)s, %(waitlist_limit)s
               from generate_series(%(first)s::integer, %(last)s) n
+              cross join (select now() + %(starts_in)s::interval) moment (start_at)
               returning id
             ), organized as (
               insert into turnout.event_organizers (event_id, user_id) select id, bench.person_id(0) from made
             )
             insert into turnout.event_seats (event_id, capacity) select id, %(capacity)s from made""",
-                           {"first": first, "last": first + count - 1, "capacity": capacity, "waitlist_limit": waitlist_limit})
+                           {"first": first, "last": first + count - 1, "capacity": capacity, "waitlist_limit": waitlist_limit,
+                            "starts_in": starts_in})
         return first
 
     def event_ids(self, first, count):

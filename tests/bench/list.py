@@ -98,7 +98,8 @@ class FileServer:
                                             start_new_session=True)
         wait_until(self.listens, f"{self.name} listens")
         self.pid = self.find_pid()
-        pin(self.pid, self.cpu)
+        if self.cpu is not None:
+            pin(self.pid, self.cpu)
         return self
 
     def listens(self):

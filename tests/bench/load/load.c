@@ -51,7 +51,8 @@ static struct {
     struct report report;
     struct client *clients;
     struct event **again; /* of each client: it is free */
-    struct client *free;
+    struct client *free;  /* who has been free for the longest comes first: all connections are used, in turn */
+    struct client **free_end;
     struct event *arrivals;
     struct event *progress;
     struct sockaddr_storage address;
@@ -72,7 +73,7 @@ static struct {
     size_t backlog_first;
     size_t backlog_count;
     size_t backlog_capacity;
-} load = {.owner.timeout = INT64_C(30000000)};
+} load = {.free_end = &load.free, .owner.timeout = INT64_C(30000000)};
 
 static void on_end(evutil_socket_t descriptor, short what, void *context);
 
@@ -112,6 +113,8 @@ static struct client *take_free(void)
 {
     struct client *client = load.free;
     load.free = client->next;
+    if (load.free == NULL)
+        load.free_end = &load.free;
     return client;
 }
 
@@ -162,8 +165,9 @@ static void repeat(struct client *client, struct retry *retry)
 
 static void give_back(struct client *client)
 {
-    client->next = load.free;
-    load.free = client;
+    client->next = NULL;
+    *load.free_end = client;
+    load.free_end = &client->next;
 }
 
 static void advance(void)
