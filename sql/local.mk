@@ -9,8 +9,13 @@ nobase_dist_pkgdata_DATA = \
   sql/schema/0007_idempotency_keys.sql \
   sql/schema/0008_cache.sql \
   sql/schema/0009_event_work.sql \
+  sql/schema/0010_audit.sql \
   sql/rules/api_time.sql \
   sql/rules/audit_difference.sql \
+  sql/rules/audit_event.sql \
+  sql/rules/audit_events.sql \
+  sql/rules/audit_note.sql \
+  sql/rules/audit_step.sql \
   sql/rules/cache_begin.sql \
   sql/rules/cache_event.sql \
   sql/rules/cache_events_list.sql \

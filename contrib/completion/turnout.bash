@@ -4,7 +4,7 @@
 
 # Options with a value; the word behind one of these is no command.
 _turnout_takes_value() {
-    [[ $1 == @(-c|-s|--config|--socket|--email|--emails|--role|--ttl) ]]
+    [[ $1 == @(-c|-s|--config|--socket|--email|--emails|--event|--role|--ttl) ]]
 }
 
 _turnout_files() {
@@ -44,7 +44,7 @@ _turnout_completion() {
         mapfile -t COMPREPLY < <(compgen -W 'participant organizer admin' -- "$current")
         return
         ;;
-    --email | --ttl | @worker) return ;;
+    --email | --event | --ttl | @worker) return ;;
     esac
 
     for ((i = 0; i < ${#all[@]} - 1; i++)); do

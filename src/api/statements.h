@@ -78,6 +78,9 @@
     STATEMENT(prune_changes, 1, "select turnout.prune_changes($1)")                                                 \
     STATEMENT(prune_idempotency_keys, 1, "select turnout.prune_idempotency_keys($1)")                               \
     STATEMENT(ensure_partitions, 1, "select turnout.ensure_partitions($1)")                                         \
+    STATEMENT(audit_step, 2,                                                                                        \
+              "select more, events_read, open_findings, round_ended, event_id, counter, department, stored, "       \
+              "counted from turnout.audit_step($1, $2)")                                                            \
     STATEMENT(job_started, 2, "select turnout.job_started($1, $2)")                                                 \
     STATEMENT(job_finished, 4, "select turnout.job_finished($1, $2, $3, $4)")
 

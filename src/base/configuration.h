@@ -101,6 +101,8 @@ struct configuration {
     int64_t idempotency_keep;
     int64_t partition_interval;
     int64_t partition_years;
+    int64_t audit_interval;
+    int64_t audit_rows;
     /* log */
     enum log_level log_level;
     enum log_format log_format;

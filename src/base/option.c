@@ -135,6 +135,8 @@ static const struct option table[] = {
     {"idempotency_keep", OPTION_DURATION, PLACE(idempotency_keep), "1d", MINUTE, 30 * DAY, true, "how long idempotency keys are kept"},
     {"partition_interval", OPTION_DURATION, PLACE(partition_interval), "1h", 10 * MS, 30 * DAY, true, "how often partitions ahead are looked after"},
     {"partition_years", OPTION_COUNT, PLACE(partition_years), "3", 1, 20, true, "years ahead for which partitions exist"},
+    {"audit_interval", OPTION_DURATION, PLACE(audit_interval), "10m", 10 * MS, DAY, true, "how long after one round of the audit the next one begins"},
+    {"audit_rows", OPTION_COUNT, PLACE(audit_rows), "5000", 100, 1000000, true, "rows that one step of the audit reads, more only for a larger event"},
 
     {"log_level", OPTION_LEVEL, PLACE(log_level), "info", 0, 0, true, "debug, info, warning or error"},
     {"log_format", OPTION_FORMAT, PLACE(log_format), "logfmt", 0, 0, true, "logfmt or json"},

@@ -38,7 +38,9 @@
     COMMAND(EVENTS_IMPORT, "events import", "FILE", HERE, ALL,                                                       \
             "write all events of a JSON array or a CSV file, or none of them")                                       \
     COMMAND(USERS_IMPORT, "users import", "FILE [--dry-run] [-v]", HERE, ALL,                                        \
-            "take the people of a CSV file over: add and update them all, or none; -v: say what changes")
+            "take the people of a CSV file over: add and update them all, or none; -v: say what changes")            \
+    COMMAND(AUDIT, "audit", "[--event ID]", HERE, ALL,                                                               \
+            "count the rows of all events, or of one, and name the counters that differ; corrects nothing")
 
 enum command_where { COMMAND_MASTER, COMMAND_HERE };
 enum command_whom { COMMAND_ALL, COMMAND_ONE, COMMAND_ANY };

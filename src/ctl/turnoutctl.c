@@ -33,8 +33,8 @@ static void print_usage(FILE *to)
                 marks[command_table[i].whom], command_table[i].help);
     fprintf(to, "\n[@]: with @worker N (as show processes counts them), @refresher or @scheduler before it, about that "
                 "process only.\n"
-                "Exit status: 0 done, 1 refused or failed, 2 bad usage or configuration, 3 turnoutd does not answer, "
-                "4 reloaded, but not everywhere.\n");
+                "Exit status: 0 done, 1 refused or failed, or audit found something, 2 bad usage or configuration, "
+                "3 turnoutd does not answer, or PostgreSQL an audit, 4 reloaded, but not everywhere.\n");
 }
 
 /* For completion and for the check of the manual: one command a line, fields separated by tabs. */
@@ -77,13 +77,15 @@ static void check_options(enum command command, const struct turnoutctl *ctl)
         log_bad_start("--email, --emails, --role and --ttl belong to the command token");
     if (command != COMMAND_STOP && command != COMMAND_RESTART && ctl->now)
         log_bad_start("--now belongs to the commands stop and restart");
+    if (command != COMMAND_AUDIT && ctl->event != NULL)
+        log_bad_start("--event belongs to the command audit");
     if (command != COMMAND_USERS_IMPORT && (ctl->dry_run || ctl->verbose))
         log_bad_start("--dry-run and --verbose belong to the command users import");
 }
 
 static bool parse_options(int argc, char **argv, struct turnoutctl *ctl)
 {
-    enum { HELP = 256, VERSION, COMMANDS, NOW, EMAIL, EMAILS, ROLE, TTL, DRY_RUN };
+    enum { HELP = 256, VERSION, COMMANDS, NOW, EMAIL, EMAILS, ROLE, TTL, DRY_RUN, EVENT };
     static const struct option long_options[] = {{"config", required_argument, NULL, 'c'},
                                                  {"socket", required_argument, NULL, 's'},
                                                  {"json", no_argument, NULL, 'j'},
@@ -96,6 +98,7 @@ static bool parse_options(int argc, char **argv, struct turnoutctl *ctl)
                                                  {"role", required_argument, NULL, ROLE},
                                                  {"ttl", required_argument, NULL, TTL},
                                                  {"dry-run", no_argument, NULL, DRY_RUN},
+                                                 {"event", required_argument, NULL, EVENT},
                                                  {"verbose", no_argument, NULL, 'v'},
                                                  {NULL, 0, NULL, 0}};
     bool help = false;
@@ -138,6 +141,9 @@ static bool parse_options(int argc, char **argv, struct turnoutctl *ctl)
         case DRY_RUN:
             ctl->dry_run = true;
             break;
+        case EVENT:
+            ctl->event = optarg;
+            break;
         case 'v':
             ctl->verbose = true;
             break;
@@ -159,6 +165,8 @@ static int run_here(enum command command, const struct turnoutctl *ctl)
         return import_command(ctl);
     case COMMAND_USERS_IMPORT:
         return users_import_command(ctl);
+    case COMMAND_AUDIT:
+        return audit_command(ctl);
     default:
         break;
     }

@@ -23,6 +23,7 @@ struct turnoutctl {
     const char *ttl;
     bool dry_run;
     bool verbose;
+    const char *event;
     char **arguments; /* behind the command's words */
     size_t argument_count;
 };
@@ -34,6 +35,7 @@ struct configuration *turnoutctl_configuration(const struct turnoutctl *ctl);
 int client_run(const struct turnoutctl *ctl, char *const *words, size_t count) MUST_CHECK;
 
 /* Commands that turnoutctl does itself; each returns the exit status. */
+int audit_command(const struct turnoutctl *ctl) MUST_CHECK;
 int token_command(const struct turnoutctl *ctl) MUST_CHECK;
 int migrate_command(const struct turnoutctl *ctl) MUST_CHECK;
 int import_command(const struct turnoutctl *ctl) MUST_CHECK;

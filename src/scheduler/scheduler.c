@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "pg/pool.h"
 #include "pg/report.h"
+#include "scheduler/audit.h"
 #include "shm/statistics.h"
 #include "shm/usage.h"
 
@@ -26,6 +27,9 @@
 #define RETRY_WAIT INT64_C(10000000)
 /* Microseconds that a job's statement may take. */
 #define JOB_STATEMENT_TIMEOUT INT64_C(60000000)
+/* How many times as long as a step took the pause behind it is, and the shortest pause in microseconds. */
+#define STEP_PAUSE 9
+#define STEP_PAUSE_MIN INT64_C(100000)
 /* Connections that are kept open: the app's; the owner's only while there is work for it. */
 #define APP_LEAST 1
 #define OWNER_LEAST 0
@@ -33,10 +37,11 @@
 /* Registrations of one event in one step of its work: what others may have to wait for, some 70 ms. */
 #define EVENT_WORK_BATCH 1000
 
-/* A job goes waiting → starting (its record) → running (its statement, again while there is more) → finishing →
- * waiting. One that is asked often and nearly always for nothing (`idle`) has its record made only when its first
- * statement has found work: waiting → running → starting → running … */
-enum job_step { JOB_WAITING, JOB_STARTING, JOB_RUNNING, JOB_FINISHING };
+/* A job goes waiting → starting (its record) → running (its statement, again while there is more, or, after a pause,
+ * where its work is done in small steps) → finishing → waiting. One that is asked often and nearly always for nothing
+ * (`idle`) has its record made only when its first statement has found work: waiting → running → starting → running …
+ */
+enum job_step { JOB_WAITING, JOB_STARTING, JOB_RUNNING, JOB_PAUSING, JOB_FINISHING };
 
 struct job {
     OBJECT_HEADER;
@@ -44,10 +49,14 @@ struct job {
     unsigned label; /* in the statistics */
     const struct pg_statement *statement;
     struct pg_pool *pool;
-    char parameter[32];
+    char parameters[2][32];
     int64_t interval;
     int64_t batch; /* a result of so many rows means there is more to do; 0: never */
     bool idle;     /* nearly always there is nothing to do, and no record of that */
+    /* Reads the answer instead of taking its only value for the number of rows; adds to `rows`, and answers whether
+     * there is more to do, which then begins after a pause. NULL: `batch` says so. */
+    bool (*take)(const PGresult *result, int64_t *rows);
+    int64_t sent; /* monotonic, JOB_RUNNING */
     enum job_step step;
     struct event *timer;
     int64_t waits_since; /* monotonic, JOB_WAITING */
@@ -58,7 +67,7 @@ struct job {
     char error[256];
 };
 
-enum { JOB_COMPLETE, JOB_EVENT_WORK, JOB_CHANGES, JOB_KEYS, JOB_PARTITIONS, JOB_COUNT };
+enum { JOB_COMPLETE, JOB_EVENT_WORK, JOB_CHANGES, JOB_KEYS, JOB_PARTITIONS, JOB_AUDIT, JOB_COUNT };
 
 static struct {
     struct child *child;
@@ -152,24 +161,38 @@ static void finish(struct job *job)
 static void run(struct job *job);
 static void start(struct job *job);
 
+/* Small steps leave the database alone for nine tenths of the time, however long a step takes there. */
+static void pause_job(struct job *job)
+{
+    int64_t wait = (clock_monotonic() - job->sent) * STEP_PAUSE;
+    struct timeval delay = clock_timeval(wait < STEP_PAUSE_MIN ? STEP_PAUSE_MIN : wait);
+    job->step = JOB_PAUSING;
+    evtimer_add(job->timer, &delay);
+}
+
 static void on_run(void *context, const struct pg_answer *answer)
 {
     struct job *job = context;
     OBJECT_CHECK(job, JOB_MAGIC);
     const char *why = failure(answer);
     int64_t rows = 0;
+    bool more = false;
     if (why != NULL) {
         job->failed = true;
         snprintf(job->error, sizeof job->error, "%s", why);
+    } else if (job->take != NULL) {
+        more = job->take(answer->result, &job->rows);
     } else if (PQntuples(answer->result) == 1 &&
                text_parse_int64(PQgetvalue(answer->result, 0, 0), 0, INT64_MAX, &rows)) {
         job->rows += rows;
     }
     PQclear(answer->result);
-    bool more = !job->failed && job->batch > 0 && rows >= job->batch && !scheduler.stopping;
-    if (more && job->run[0] == '\0' && job->idle)
+    bool again = !job->failed && job->batch > 0 && rows >= job->batch && !scheduler.stopping;
+    if (again && job->run[0] == '\0' && job->idle)
         start(job);
-    else if (more)
+    else if (more && !scheduler.stopping)
+        pause_job(job);
+    else if (again)
         run(job);
     else
         finish(job);
@@ -178,8 +201,9 @@ static void on_run(void *context, const struct pg_answer *answer)
 /* Each job's function can be run again at any time, so a lost connection is simply another try. */
 static void run(struct job *job)
 {
-    const char *parameters[] = {job->parameter};
+    const char *parameters[] = {job->parameters[0], job->parameters[1]};
     job->step = JOB_RUNNING;
+    job->sent = clock_monotonic();
     submit(job, job->pool, job->statement, parameters, PG_RETRY_READ, on_run);
 }
 
@@ -214,6 +238,10 @@ static void on_timer(evutil_socket_t unused, short events, void *context)
     (void)unused;
     (void)events;
     OBJECT_CHECK(job, JOB_MAGIC);
+    if (job->step == JOB_PAUSING) {
+        run(job);
+        return;
+    }
     if (scheduler.stopping)
         return;
     job->rows = 0;
@@ -229,10 +257,17 @@ static void on_stop(void *context, enum child_stop how)
 {
     (void)context;
     scheduler.stopping = true;
-    if (how == CHILD_STOP_NOW)
+    if (how == CHILD_STOP_NOW) {
         child_exit(scheduler.child, EXIT_STATUS_DONE);
-    else
-        leave_when_idle();
+        return;
+    }
+    leave_when_idle();
+    for (size_t i = 0; i < JOB_COUNT; i++) {
+        if (scheduler.jobs[i].step != JOB_PAUSING)
+            continue;
+        evtimer_del(scheduler.jobs[i].timer);
+        finish(&scheduler.jobs[i]); /* its next steps are its successor's */
+    }
 }
 
 static void sample(void)
@@ -305,12 +340,15 @@ static void add_jobs(void)
     add_job(JOB_EVENT_WORK, LABEL_JOB_EVENT_WORK, "event-work", &statement_event_work_step, scheduler.app);
     add_job(JOB_CHANGES, LABEL_JOB_PRUNE_CHANGES, "prune-changes", &statement_prune_changes, scheduler.app);
     add_job(JOB_KEYS, LABEL_JOB_PRUNE_KEYS, "prune-idempotency-keys", &statement_prune_idempotency_keys, scheduler.app);
+    add_job(JOB_AUDIT, LABEL_JOB_AUDIT, "audit", &statement_audit_step, scheduler.app);
+    scheduler.jobs[JOB_AUDIT].take = audit_take;
     add_job(JOB_PARTITIONS, LABEL_JOB_PARTITIONS, "partitions", &statement_ensure_partitions, scheduler.owner);
     scheduler.jobs[JOB_COMPLETE].batch = COMPLETE_BATCH;
-    snprintf(scheduler.jobs[JOB_COMPLETE].parameter, sizeof scheduler.jobs->parameter, "%d", COMPLETE_BATCH);
+    snprintf(scheduler.jobs[JOB_COMPLETE].parameters[0], sizeof scheduler.jobs->parameters[0], "%d", COMPLETE_BATCH);
     scheduler.jobs[JOB_EVENT_WORK].batch = 1;
     scheduler.jobs[JOB_EVENT_WORK].idle = true;
-    snprintf(scheduler.jobs[JOB_EVENT_WORK].parameter, sizeof scheduler.jobs->parameter, "%d", EVENT_WORK_BATCH);
+    snprintf(scheduler.jobs[JOB_EVENT_WORK].parameters[0], sizeof scheduler.jobs->parameters[0], "%d",
+             EVENT_WORK_BATCH);
     scheduler.jobs[JOB_KEYS].batch = 1; /* it deletes so many at once, and is done when there are none */
 }
 
@@ -318,15 +356,18 @@ static void add_jobs(void)
 static void set_jobs(const struct configuration *configuration)
 {
     struct job *jobs = scheduler.jobs;
-    size_t size = sizeof jobs->parameter;
+    size_t size = sizeof jobs->parameters[0];
     jobs[JOB_COMPLETE].interval = configuration->complete_interval;
     jobs[JOB_EVENT_WORK].interval = configuration->event_work_interval;
     jobs[JOB_CHANGES].interval = configuration->prune_interval;
     jobs[JOB_KEYS].interval = configuration->prune_interval;
     jobs[JOB_PARTITIONS].interval = configuration->partition_interval;
-    snprintf(jobs[JOB_CHANGES].parameter, size, "%" PRId64 " microseconds", configuration->changes_keep);
-    snprintf(jobs[JOB_KEYS].parameter, size, "%" PRId64 " microseconds", configuration->idempotency_keep);
-    snprintf(jobs[JOB_PARTITIONS].parameter, size, "%" PRId64, configuration->partition_years);
+    snprintf(jobs[JOB_CHANGES].parameters[0], size, "%" PRId64 " microseconds", configuration->changes_keep);
+    snprintf(jobs[JOB_KEYS].parameters[0], size, "%" PRId64 " microseconds", configuration->idempotency_keep);
+    snprintf(jobs[JOB_PARTITIONS].parameters[0], size, "%" PRId64, configuration->partition_years);
+    jobs[JOB_AUDIT].interval = configuration->audit_interval;
+    snprintf(jobs[JOB_AUDIT].parameters[0], size, "%" PRId64, configuration->audit_rows);
+    snprintf(jobs[JOB_AUDIT].parameters[1], size, "%" PRId64 " microseconds", configuration->audit_interval);
 }
 
 /* A job that waits by an interval which is now another one: by that, from when it began to wait. One that is tried

@@ -252,7 +252,8 @@
     LABEL(JOB_EVENT_WORK, STATISTICS_TAG("job_name", "event-work"))             \
     LABEL(JOB_PRUNE_CHANGES, STATISTICS_TAG("job_name", "prune-changes"))       \
     LABEL(JOB_PRUNE_KEYS, STATISTICS_TAG("job_name", "prune-idempotency-keys")) \
-    LABEL(JOB_PARTITIONS, STATISTICS_TAG("job_name", "partitions"))
+    LABEL(JOB_PARTITIONS, STATISTICS_TAG("job_name", "partitions"))             \
+    LABEL(JOB_AUDIT, STATISTICS_TAG("job_name", "audit"))
 
 #define STATISTICS_RESULT_LABELS(LABEL)              \
     LABEL(RESULT_OK, STATISTICS_TAG("result", "ok")) \
@@ -387,9 +388,16 @@
     FAMILY(RELOAD_TIME, LATEST, MICROSECONDS, "reload_last_success_timestamp_seconds", NONE, NONE,                     \
            "When the configuration was read for the last time, in seconds since 1970.")                                \
     FAMILY(JOB_RUNS, COUNTER, NUMBER, "job_runs_total", JOB, RESULT, "Runs of the jobs of the scheduler.")             \
-    FAMILY(JOB_ROWS, COUNTER, NUMBER, "job_rows_total", JOB, NONE, "Rows that the jobs changed.")                      \
+    FAMILY(JOB_ROWS, COUNTER, NUMBER, "job_rows_total", JOB, NONE,                                                     \
+           "Rows that the jobs changed; of audit: differences that it found.")                                         \
     FAMILY(JOB_TIME, LATEST, MICROSECONDS, "job_last_success_timestamp_seconds", JOB, NONE,                            \
            "When a job last succeeded, in seconds since 1970; 0: not yet.")                                            \
+    FAMILY(AUDIT_DRIFT, LATEST, NUMBER, "audit_drift", NONE, NONE,                                                     \
+           "Counters of events that differ from their rows, over all events of the database, as last seen; always 0.") \
+    FAMILY(AUDIT_EVENTS, COUNTER, NUMBER, "audit_events_total", NONE, NONE, "Events that this host has audited.")      \
+    FAMILY(AUDIT_ROUND, LATEST, MICROSECONDS, "audit_round_timestamp_seconds", NONE, NONE,                             \
+           "When all events had been audited for the last time, by all hosts together, in seconds since 1970; 0: not " \
+           "yet.")                                                                                                     \
     FAMILY(CACHE_RENDERS, COUNTER, NUMBER, "cache_renders_total", PATTERN, NONE,                                       \
            "Bodies rendered by PostgreSQL for the hot cache.")                                                         \
     FAMILY(CACHE_FILLS, COUNTER, NUMBER, "cache_fills_total", PATTERN, SOURCE,                                         \

@@ -104,6 +104,7 @@ def samples(watched):
         "event_work_step": [["1000"]],
         "prune_changes": [["3600000000 microseconds"]],
         "prune_idempotency_keys": [["86400000000 microseconds"]],
+        "audit_step": [["1000", "0"]],
         "job_started": [["plans", "host"]],
         "job_finished": [["1", "done", "5", None]],
     }

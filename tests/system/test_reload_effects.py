@@ -167,6 +167,15 @@ def runs(turnout, job):
     return turnout.sql.execute("select count(*) from turnout.job_runs where job = %s", (job,)).fetchone()[0]
 
 
+def check_audit_rows(turnout):
+    """100 rows are four events: with more of them, a round is seen under way between two steps."""
+    if turnout.sql.execute("select count(*) from turnout.events").fetchone()[0] < 20:
+        for _ in range(20):
+            add_event(turnout.sql, 100)
+    place = "select after_event is not null from turnout.audit_round"
+    return wait_until(lambda: turnout.sql.execute(place).fetchone()[0], "the audit makes small steps")
+
+
 # Option → (another value, how its effect is seen, and other options that it needs).
 EFFECTS = {
     "request_line_size": ("300", check_request_line_size),
@@ -194,6 +203,8 @@ EFFECTS = {
     "event_work_interval": ("20ms", check_event_work),
     "prune_interval": ("20ms", check_job("prune-changes")),
     "partition_interval": ("20ms", check_job("partitions")),
+    "audit_interval": ("20ms", check_job("audit")),
+    "audit_rows": ("100", check_audit_rows, {"audit_interval": "20ms"}),
 }
 
 # Those whose effect, or the lack of it, is seen at once: it must not be there before.

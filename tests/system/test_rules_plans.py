@@ -233,7 +233,7 @@ def test_jobs_look_up_what_is_due(watched):
     for statement in ("select turnout.complete_ended_events(100)", "select turnout.prune_changes('1 hour')",
                       "select turnout.prune_changes('0')", "select turnout.prune_idempotency_keys('24 hours')",
                       "select turnout.job_finished(turnout.job_started('test', 'host'), 'ok', 3, null)",
-                      "select turnout.schema_version()"):
+                      "select turnout.audit_step(1000, '0')", "select turnout.schema_version()"):
         rules.connection.execute(statement)
         watched.assert_by_index()
 
