@@ -1,81 +1,28 @@
 """Who registers while others do waits a moment, and leaves with them in one commit; how many may wait, and for how long, is bounded."""
 
 import concurrent.futures
-import contextlib
 
-import psycopg
 import pytest
 
-from api import Person
-from metrics import scrape
-from own_postgres import own_turnout
 from reloading import reload
 from sql_harness import wait_until
-from traffic import add_event
+from waiting_room import Place, answers, daemon
 
 CALLS = "orders_call_seconds_count"
 
 
-class Place:
-    """One worker, so that all meet in it, and a lock that keeps its call in flight."""
-
-    def __init__(self, turnout, postgres, threads):
-        self.turnout = turnout
-        self.postgres = postgres
-        self.threads = threads
-        self.database = psycopg.connect(postgres.dsn(turnout.database, "postgres"), autocommit=True)
-        self.events = [add_event(self.database, 1000) for _ in range(3)]
-        self.people = [Person(turnout) for _ in range(8)]
-        for person in self.people:
-            assert person.id
-
-    def figure(self, name, **labels):
-        return scrape(self.turnout).sum(name, **labels)
-
-    def register(self, person, event=None):
-        return person.register({"id": event or self.events[0]})
-
-    def begin(self, person, event=None):
-        return self.threads.submit(self.register, person, event)
-
-    @contextlib.contextmanager
-    def held_up(self, statement="lock table turnout.event_seats in exclusive mode", *parameters):
-        """Whoever wants a seat waits, also who would skip a held row."""
-        with psycopg.connect(self.postgres.dsn(self.turnout.database, "postgres")) as holder:
-            holder.execute(statement, parameters)
-            yield holder
-            holder.rollback()
-
-    def wait(self, waiting, in_flight=1):
-        wait_until(lambda: (self.figure("orders_in_flight"), self.figure("orders_waiting")) == (in_flight, waiting),
-                   f"{in_flight} in flight and {waiting} behind")
-
-    def begin_all(self, people, event=None):
-        """The first is in flight when the others come."""
-        first = self.begin(people[0], event)
-        self.wait(0)
-        return [first, *(self.begin(person, event) for person in people[1:])]
-
-    def rows(self, person):
-        return self.database.execute("select status::text from turnout.registrations where user_id = %s", (person.id,)).fetchall()
-
-
 @pytest.fixture(scope="module")
-def daemon(postgres):
-    with own_turnout(postgres, workers=1, queue_timeout="20s", db_statement_timeout="20s", db_acquire_timeout="20s") as running:
+def one_worker(postgres, make_database):
+    with daemon(postgres, make_database(), workers=1, queue_timeout="20s", db_statement_timeout="20s", db_acquire_timeout="20s") as running:
         yield running
 
 
 @pytest.fixture
-def place(daemon, postgres):
+def place(one_worker, postgres):
     with concurrent.futures.ThreadPoolExecutor(16) as threads:
-        made = Place(daemon, postgres, threads)
+        made = Place(one_worker, postgres, threads)
         yield made
-        made.database.close()
-
-
-def answers(begun):
-    return [one.result(60) for one in begun]
+        made.close()
 
 
 @pytest.mark.parametrize("most, calls", [("128", 2), ("3", 4)])
