@@ -16,7 +16,8 @@ from own_postgres import connect
 from traffic import children
 
 # How often each comes, relative to the others. `restart` and `crash` cost a recovery of PostgreSQL each, `master` a whole start.
-WEIGHTS = {"worker": 60, "backend": 8, "terminate": 10, "refresher": 8, "scheduler": 6, "master": 4, "restart": 1, "cut": 20}
+WEIGHTS = {"worker": 60, "backend": 8, "terminate": 10, "refresher": 8, "scheduler": 6, "master": 4, "restart": 1, "cut": 15, "statement": 15}
+BATCHES = ("registration_batch", "registration_batch_keyed")  # as the server prepares them
 # What is done by kill -9; the others are counted beside them.
 KILLS = ("worker", "master", "refresher", "scheduler", "backend")
 
@@ -31,8 +32,8 @@ def role_of(pid):
 
 
 class Harm:
-    def __init__(self, cluster, daemons, crowd, notes, seed):
-        self.cluster, self.daemons, self.crowd, self.notes = cluster, daemons, crowd, notes
+    def __init__(self, cluster, proxy, daemons, crowd, notes, seed):
+        self.cluster, self.proxy, self.daemons, self.crowd, self.notes = cluster, proxy, daemons, crowd, notes
         self.random = random.Random(f"harm {seed}")
         self.done = collections.Counter()
         self.hits = collections.Counter()
@@ -127,6 +128,18 @@ class Harm:
             from (select pid from pg_stat_activity
                   where datname = %s and application_name like 'turnout%%' and state = 'active' order by random() limit 1) v""")
         return (rows[0][0], 1) if rows else None
+
+    def statement(self):
+        """Cuts the connection on which the next batch runs: before PostgreSQL has read it, during its run, or between its commit and
+        the answer."""
+        moment, name = self.random.choice(("before", "during", "after")), self.random.choice(BATCHES)
+        self.proxy.cut(name, moment)
+        deadline = time.monotonic() + 1
+        while not self.proxy.fired and time.monotonic() < deadline:
+            time.sleep(0.002)
+        hit = len(self.proxy.fired)
+        self.proxy.cuts = []
+        return f"{name} {moment}", hit
 
     def cut(self):
         """Clients let go in the middle of their requests."""

@@ -27,6 +27,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "system")]
 from harm import KILLS, WEIGHTS, Harm  # noqa: E402
 from own_postgres import connect, own_postgres, wait_idle  # noqa: E402
 from people import Crowd, Notes  # noqa: E402
+from proxy import Proxy  # noqa: E402
 from sql_harness import APP, OWNER, migrate  # noqa: E402
 from supervised import Supervised  # noqa: E402
 from traffic import EVENT, add_user, allow_descriptors  # noqa: E402
@@ -73,11 +74,12 @@ class Round:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.complaints = []
         self.took, self.output = 0, ""
-        self.stack = self.cluster = self.daemons = self.crowd = self.harm = None
+        self.stack = self.cluster = self.proxy = self.daemons = self.crowd = self.harm = None
 
     def __enter__(self):
         with contextlib.ExitStack() as self.stack:
             self.cluster = self.stack.enter_context(own_postgres())
+            self.proxy = self.stack.enter_context(Proxy(self.cluster.socket, self.cluster.port))
             self.daemons = self._daemons()
             with self.connect() as connection:
                 world = make_world(connection, self.options.clients)
@@ -88,7 +90,7 @@ class Round:
             self.stack.callback(notes.close)
             self.stack.callback(faults.close)
             self.crowd = Crowd(world, self._addresses(), self._sign, notes, self.seed, self.options.think)
-            self.harm = Harm(self.cluster, self.daemons, self.crowd, faults, self.seed)
+            self.harm = Harm(self.cluster, self.proxy, self.daemons, self.crowd, faults, self.seed)
             self.stack = self.stack.pop_all()
         return self
 
@@ -115,7 +117,10 @@ class Round:
             daemon = Supervised(self.cluster.dsn(name, APP), self.cluster.dsn(name, OWNER), workers=self.options.workers)
             self.stack.callback(daemon.remove)
             daemon.database = name
-            if made:
+            if not made:
+                # The first reaches PostgreSQL through a proxy that cuts its connection in the middle of a statement.
+                daemon.configure(database=self.cluster.dsn(name, APP).replace(str(self.cluster.socket), str(self.proxy.folder)))
+            else:
                 daemon.key = made[0].key
                 daemon.configure(jwt_keys_file=made[0].folder / "jwks.json")
             made.append(daemon)
@@ -137,7 +142,7 @@ class Round:
         thread = threading.Thread(target=self._people, daemon=True)
         began = time.monotonic()
         thread.start()
-        crowd, harm, patience = self.crowd, self.harm, began + 5 * self.options.seconds + 60
+        crowd, harm, patience = self.crowd, self.harm, began + 60 + 5 * self.options.seconds + 3 * self.options.kills
         pace = random.Random(f"pace {self.seed}")
         while thread.is_alive() and (time.monotonic() < began + self.options.seconds or self._harmless()
                                      or crowd.decided < self.options.requests):
@@ -206,7 +211,7 @@ class Round:
         print(f"  {self.took:.1f} s, {crowd.asked} requests, {crowd.decided} decided, {crowd.lost} lost with the process that had them")
         print(f"  kill -9 that hit work in flight: {harm.kills} ({', '.join(f'{kind} {harm.hits[kind]}' for kind in KILLS)})")
         print("  beside them: " + ", ".join(f"{harm.hits[kind]} {name}" for kind, name in (
-            ("terminate", "connections to PostgreSQL cut"), ("restart", "restarts of PostgreSQL in immediate mode"),
+            ("terminate", "connections cut by PostgreSQL"), ("statement", "cut around a batch's commit"), ("restart", "restarts of PostgreSQL in immediate mode"),
             ("cut", "times that clients let go"))))
         print("  " + self.output.rstrip().replace("\n", "\n  "))
         for complaint in self.complaints:
