@@ -53,8 +53,8 @@ def test_configuration_in_force_is_shown_with_its_origin(turnout):
 def test_pools_add_up_to_what_the_host_may_have(turnout):
     rows = turnout.show("pools")
     assert {(row["role"], row["pool"]) for row in rows} == {
-        ("worker", "read"), ("worker", "write"), ("refresher", "feed"), ("refresher", "render"), ("scheduler", "app"), ("scheduler", "owner")}
-    assert sum(row["max"] for row in rows) <= 2 * 2 + 5
+        ("worker", "read"), ("worker", "write"), ("worker", "busy"), ("refresher", "feed"), ("refresher", "render"), ("scheduler", "app"), ("scheduler", "owner")}
+    assert sum(row["max"] for row in rows) <= 3 * 2 + 5
     assert all(row["reachable"] == "yes" for row in rows if row["open"])
 
 
