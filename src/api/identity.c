@@ -12,7 +12,9 @@
 #include "identity/key_file.h"
 #include "shm/statistics.h"
 
-#define MEMO_ENTRIES 8192
+/* Everybody who comes when something popular opens, on each worker: with as many places as people every fourth would be
+ * pushed out by others, and cost a signature and a question again. 4 MiB, of which only what is used is in memory. */
+#define MEMO_ENTRIES 32768
 #define COMPLAINT_INTERVAL INT64_C(60000000)
 
 /* Boot lifetime. */

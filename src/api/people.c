@@ -12,6 +12,7 @@
 #include "api/api.h"
 #include "api/statements.h"
 #include "base/buffer.h"
+#include "base/clock.h"
 #include "pg/array.h"
 
 #define QUESTION_MAGIC 0x50455251U
@@ -84,6 +85,18 @@ static struct call *next_call(struct lane *lane)
         add(call, question);
     }
     return call;
+}
+
+/* Whoever has waited as long as a statement may wait for a connection is asked to come again, and costs nothing. */
+static void send_away_the_late(struct lane *lane)
+{
+    static const struct people_answer busy = {.outcome = "busy"};
+    int64_t since = clock_monotonic() - api_get()->configuration->db_acquire_timeout;
+    struct people_question *question;
+    while ((question = TAILQ_FIRST(&lane->waiting)) != NULL && question->asked_at <= since) {
+        TAILQ_REMOVE(&lane->waiting, question, link);
+        question->answered(question, &busy);
+    }
 }
 
 /* Parameters are copied by the pool: one set of buffers serves all calls. */
@@ -215,6 +228,7 @@ static void on_answer(void *context, const struct pg_answer *answer)
         send_next(lane);
         return;
     }
+    send_away_the_late(lane);
     send_next(lane); /* PostgreSQL works while those of this one go on */
     static const struct pg_answer incomplete = {.status = PG_STATUS_FAILED, .message = "not a row for each person"};
     if (answer->status != PG_STATUS_ROWS)
@@ -230,6 +244,7 @@ static void on_answer(void *context, const struct pg_answer *answer)
 void people_ask(struct people_question *question)
 {
     question->magic = QUESTION_MAGIC;
+    question->asked_at = clock_monotonic();
     TAILQ_INSERT_TAIL(&known.waiting, question, link);
     send_next(&known);
 }

@@ -31,9 +31,10 @@ struct people_question {
 
     /* people's */
     TAILQ_ENTRY(people_question) link;
+    int64_t asked_at;
 };
 
-/* Not answered within acquire and statement time-out of the pools: at most as long again, behind the call before it. */
+/* Who waits behind others for longer than db_acquire_timeout is answered busy when the call before it has ended. */
 void people_ask(struct people_question *question);
 
 #endif

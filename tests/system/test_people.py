@@ -183,6 +183,21 @@ def test_a_lost_connection_leaves_nobody_without_an_answer(one):
     assert come_together(one, *tokens, meanwhile=lose) == [200] * 40
 
 
+def test_whoever_has_waited_too_long_behind_others_is_asked_to_come_again(new_turnout, postgres):
+    turnout = new_turnout(workers=1, db_statement_timeout="60s", db_acquire_timeout="1s")
+    turnout.data = Database(postgres, turnout.database)
+    tokens = [turnout.token(f"late{number}@example.com") for number in range(5)]
+
+    def outlast():
+        until = time.monotonic() + 1.2
+        wait_until(lambda: time.monotonic() > until, "all have waited for longer than db_acquire_timeout")
+
+    # The call of the first was under way; nobody else is sent after it.
+    assert sorted(come_together(turnout, *tokens, meanwhile=outlast)) == [200] + [503] * 4
+    assert turnout.data.value("select count(*) from turnout.users") == 1
+    assert [turnout.get("/api/users/me", token).status for token in tokens] == [200] * 5
+
+
 def test_somebody_whose_row_is_held_is_asked_to_come_again_and_the_others_are_served(one):
     one.data.rows("insert into turnout.users (id, email, name) values (turnout.new_id(), 'held@example.com', 'Held')")
     tokens = [one.token("held@example.com")] + [one.token(f"beside{number}@example.com") for number in range(6)]
