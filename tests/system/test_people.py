@@ -93,7 +93,8 @@ def test_two_calls_that_meet_the_same_people_in_opposite_order_agree_and_never_d
         if word == "linked":
             holder.run("select from turnout.users where id = any (%s) for update", (imported[1:3],))
         else:
-            holder.run("insert into turnout.users (id, email, name) values (turnout.new_id(), %s, 'In the way')", (f"{word}20@example.com",))
+            holder.run("insert into turnout.users (id, email, name) values (turnout.new_id(), %s, 'In the way')",
+                       (f"{word}20@example.com",))
         first.begin(SEEN, seen_arguments(*people))
         second.begin(SEEN, seen_arguments(*people[::-1]))
         assert [session.settle() for session in (first, second)] == ["blocked"] * 2
