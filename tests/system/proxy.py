@@ -72,8 +72,14 @@ class _Pair(threading.Thread):
 
     def _pass_on(self):
         from_client, from_server = _Stream(True), _Stream(False)
+        # Not select(), which ends at descriptor 1023: thousands of clients may stand in the same process.
+        poll = select.poll()
+        ends = {end.fileno(): end for end in (self.client, self.server)}
+        for descriptor in ends:
+            poll.register(descriptor, select.POLLIN)
         while True:
-            for ready in select.select([self.client, self.server], [], [])[0]:
+            for descriptor, _ in poll.poll():
+                ready = ends[descriptor]
                 data = ready.recv(65536)
                 if not data:
                     return
