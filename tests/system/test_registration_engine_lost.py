@@ -68,7 +68,8 @@ def first_in_flight(place, postgres, threads, event):
 
 
 def statuses(place, event):
-    return dict(place.sql.execute("select user_id::text, status::text from turnout.registrations where event_id = %s", (event["id"],)).fetchall())
+    return dict(place.sql.execute("select user_id::text, status::text from turnout.registrations where event_id = %s",
+                                  (event["id"],)).fetchall())
 
 
 def actions(place, event):
