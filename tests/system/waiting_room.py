@@ -12,12 +12,10 @@ from traffic import add_event
 
 
 @contextlib.contextmanager
-def daemon(postgres, name, proxy=None, **options):
-    """A turnoutd on a migrated database; with a proxy between the two."""
+def daemon(postgres, name, **options):
+    """A turnoutd on a migrated database."""
     turnout = run_turnout(postgres, name, **options)
     try:
-        if proxy is not None:
-            turnout.configure(database=turnout.options["database"].replace(str(postgres.socket), str(proxy.folder)))
         yield turnout.start()
     finally:
         turnout.remove()
