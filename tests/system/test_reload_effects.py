@@ -158,7 +158,7 @@ def check_job(job):
 def check_event_work(turnout):
     """Nothing to do leaves no record: the metric counts it."""
     def ran():
-        return scrape(turnout).sum("turnout_job_runs_total", job_name="event-work", result="ok")
+        return scrape(turnout).sum("job_runs_total", job_name="event-work", result="ok")
     before = ran()
     return wait_until(lambda: ran() >= before + 3, "it looks for work more often")
 
