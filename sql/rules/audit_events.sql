@@ -24,14 +24,14 @@ begin
   rows_read := 0;
   drifts := '{}';
   for v_event in
-    select e.id, e.event_year
+    select e.id
     from turnout.events e
     where e.id > coalesce(p_after, '00000000-0000-0000-0000-000000000000') and p_only is null
        or e.id = p_only
     order by e.id
     limit p_rows / c_event_cost + 1
   loop
-    select a.rows_read, a.drifts into v_one from turnout.audit_event(v_event.id, v_event.event_year) a;
+    select a.rows_read, a.drifts into v_one from turnout.audit_event(v_event.id) a;
     v_seen := v_seen || v_event.id;
     events_read := events_read + 1;
     rows_read := rows_read + v_one.rows_read;
