@@ -124,7 +124,10 @@ static bool is_dead(const struct order *order, int64_t now)
 
 static void end_dead(struct order *order)
 {
-    end_with(order, (struct order_decision){.end = order->tries > 0 ? ORDER_BUSY : ORDER_OVERLOADED});
+    struct pg_statistics main;
+    pg_pool_statistics(engine.options.main, &main);
+    enum order_end end = order->tries > 0 ? ORDER_BUSY : ORDER_OVERLOADED;
+    end_with(order, (struct order_decision){.end = main.reachable ? end : ORDER_UNAVAILABLE});
 }
 
 /* --- sending --- */

@@ -154,7 +154,7 @@ class _Event:
         self.rows = {}  # registration → [user, status, generation]
         self.queue = []  # of registrations
         self.seated = 0
-        self.freed_by = None
+        self.freed_by = []  # requests, one for each free seat that nobody has been given yet
         self.mails = collections.Counter()
 
 
@@ -165,11 +165,11 @@ def _replay(event, row, asked, users):
     where = f"{action} {registration} request {request_id}"
     if action == "registration.promoted":
         assert event.queue and event.queue[0] == registration, f"{where}: not the first in the queue"
-        assert event.freed_by == request_id, f"{where}: no seat was freed by this request"
+        assert request_id in event.freed_by, f"{where}: no seat was freed by this request"
         event.queue.pop(0)
         known[1] = "registered"
         event.seated += 1
-        event.freed_by = None
+        event.freed_by.remove(request_id)
     elif action in JOINED:
         entry = asked.get(request_id)
         assert entry is not None and entry.kind == "register", f"{where}: nobody asked for it"
@@ -192,7 +192,7 @@ def _replay(event, row, asked, users):
         assert users[entry.email] == actor == known[0] and known[1] != "cancelled", f"{where}: was {known}"
         if known[1] == "registered":
             event.seated -= 1
-            event.freed_by = request_id
+            event.freed_by.append(request_id)
         else:
             event.queue.remove(registration)
         known[1] = "cancelled"

@@ -263,7 +263,7 @@ def test_a_database_that_goes_is_shown_until_it_is_back(postgres, new_turnout):
         administrator.execute(f"alter database {turnout.database} with allow_connections false")
         try:
             administrator.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (turnout.database,))
-            wait_until(lambda: scrape(turnout).sum("db_unreachable_pools", role="worker") == 2, "both pools of the worker are shown away")
+            wait_until(lambda: scrape(turnout).sum("db_unreachable_pools", role="worker") == 3, "all pools of the worker are shown away")
             page = scrape(turnout)
             assert page.sum("db_connections_lost_total", role="worker") - before.sum("db_connections_lost_total", role="worker") >= 2
             assert page.sum("db_connects_total", result="failed") > before.sum("db_connects_total", result="failed")
