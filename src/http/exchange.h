@@ -55,8 +55,8 @@ struct http_exchange {
     void *owner;
 };
 
-/* An exchange without an id yet. */
-struct http_exchange *exchange_create(struct http_connection *connection);
+/* An exchange without an id yet; `connection` NULL: of nobody (a fuzz target). */
+struct http_exchange *exchange_create(struct http_server *server, struct http_connection *connection);
 /* Copies the block and hangs method, target, headers and the client's ids into the request, as far as the facts go. */
 void exchange_fill(struct http_exchange *exchange, const char *block, size_t length,
                    const struct guard_header *headers);

@@ -166,7 +166,7 @@ static void answer_expectation(struct http_connection *connection)
 
 static void begin_exchange(struct http_connection *connection)
 {
-    connection->exchange = exchange_create(connection);
+    connection->exchange = exchange_create(connection->server, connection);
     connection->server->counters.requests++;
 }
 

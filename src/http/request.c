@@ -16,9 +16,8 @@
 
 #define QUERY_PARAMETERS_MAX 64
 
-struct http_exchange *exchange_create(struct http_connection *connection)
+struct http_exchange *exchange_create(struct http_server *server, struct http_connection *connection)
 {
-    struct http_server *server = connection->server;
     struct arena *arena =
         server->spare_arena_count > 0 ? server->spare_arenas[--server->spare_arena_count] : arena_create(ARENA_SIZE);
     struct http_exchange *exchange = arena_zalloc(arena, sizeof *exchange);
@@ -30,10 +29,13 @@ struct http_exchange *exchange_create(struct http_connection *connection)
     request->method_name = "-";
     request->target = "";
     request->body = "";
-    request->client_address = arena_strdup(arena, connection->address);
-    request->client = connection->peer;
-    request->started_at = connection->started_at;
-    request->connection = connection;
+    request->client_address = "unix";
+    if (connection != NULL) {
+        request->client_address = arena_strdup(arena, connection->address);
+        request->client = connection->peer;
+        request->started_at = connection->started_at;
+        request->connection = connection;
+    }
     LIST_INSERT_HEAD(&server->exchanges, exchange, entry);
     return exchange;
 }

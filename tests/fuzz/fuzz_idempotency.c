@@ -75,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         *second++ = '\0';
     size_t length = second == NULL ? size : (size_t)(second - text) - 1;
     if (may_be_a_value(text, length) && (second == NULL || may_be_a_value(second, size - length - 1))) {
-        struct http_exchange *exchange = exchange_create(server, "unix", 0);
+        struct http_exchange *exchange = exchange_create(server, NULL);
         struct http_request *request = &exchange->request;
         struct http_pair headers[2] = {{"idempotency-key", text, length}, {"idempotency-key", second, 0}};
         if (second != NULL)

@@ -124,7 +124,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     if (size > 8192 || !may_stand_in_a_target(bytes, size))
         return 0;
     char *target = exact_copy(bytes, size, 1);
-    struct http_exchange *exchange = exchange_create(server, "unix", 0);
+    struct http_exchange *exchange = exchange_create(server, NULL);
     struct http_request *request = &exchange->request;
     request->target = target;
     request->request_id = "fuzz";
