@@ -41,7 +41,7 @@ START_TEST(test_defaults_are_good)
     ck_assert_int_eq(configuration->workers, 2);
     ck_assert_int_eq(configuration->idle_timeout, 75000000);
     ck_assert_int_eq(configuration_db_connections(configuration, 2), 11);
-    ck_assert_int_eq(configuration_db_share(configuration, 2), 2);
+    ck_assert_int_eq(configuration_db_share(configuration, 2), 3);
     configuration_free(configuration);
 }
 END_TEST
