@@ -15,6 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "system"))
 import psycopg  # noqa: E402  pylint: disable=wrong-import-position
 
 import server  # noqa: E402  pylint: disable=wrong-import-position
+from loader import Loader  # noqa: E402  pylint: disable=wrong-import-position
 from sql_harness import APP, OWNER, PrivatePostgres, migrate  # noqa: E402  pylint: disable=wrong-import-position
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -161,6 +162,25 @@ class Ground:
                               department=f"Department {self.person(number) % DEPARTMENTS}") for number in range(count)]
 
 
+WARM_UP = """[register]
+method = POST
+path = /api/registrations
+token = any
+body = {"event_id":"{event}"}
+expect = 200 201 409
+retry = 429 503
+"""
+
+
+def warm_up(ground, turnout):
+    """Each worker has its connections, and each of these its plans: a minute after the start nobody pays for them any more."""
+    ids = ground.event_ids(ground.add_events(1), 1)
+    tokens = turnout.folder / "early"
+    tokens.write_text("\n".join(ground.tokens(turnout, 200)), encoding="utf-8")
+    with Loader(turnout, ids, people=0, mix=WARM_UP, tokens=tokens, connections=100, requests=2000) as load:
+        assert load.wait()["failed"] == 0, load.report["failures"][:3]
+
+
 class Meter:
     """Seconds of processor and transactions between two moments."""
 
@@ -180,4 +200,5 @@ class Meter:
 def daemon(ground, **options):
     """turnoutd on that database, not started. One address asks for everybody here."""
     return server.Turnout(ground.dsn(), ground.dsn(OWNER), **{
-        "log_level": "warning", "access_log": "no", "cache_size": "64m", "user_writes": None, "user_reads": None, **options})
+        "log_level": "warning", "access_log": "no", "cache_size": "64m", "user_writes": None, "user_reads": None,
+        "user_writes_burst": None, "user_reads_burst": None, **options})

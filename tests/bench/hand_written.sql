@@ -39,7 +39,7 @@ begin
   for no key update of s;
   v_now := clock_timestamp();
   if v_event.status is distinct from 'published' or v_now < v_event.registration_opens_at or v_now >= v_event.closes_at then
-    return 'closed';
+    return case when v_event.status in ('cancelled', 'completed') then 'event_closed' else 'registration_closed' end;
   end if;
   select u.department, u.kind into v_user from turnout.users u where u.id = v_user_id;
   if v_user.kind = 'guest' and not v_event.guests_allowed then
@@ -50,7 +50,9 @@ begin
   elsif v_event.waitlist_enabled and v_event.waitlisted_count < coalesce(v_event.waitlist_limit, 1000000) then
     v_status := 'waitlisted';
   else
-    return 'full';
+    return case when exists (select from turnout.registrations r
+                             where r.event_id = v_event_id and r.user_id = v_user_id and r.event_year = v_event.event_year
+                               and r.status <> 'cancelled') then 'existing' else 'full' end;
   end if;
 
   insert into turnout.registrations (event_year, id, event_id, user_id, status, queue_no, department, registered_at, seated_at,

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 
-from durable import Ground, Meter, daemon, kind_of_disk, quantile, spread, sync_cost
+from durable import Ground, Meter, daemon, kind_of_disk, quantile, spread, sync_cost, warm_up
 
 from loader import Loader  # pylint: disable=wrong-import-order
 
@@ -69,6 +69,7 @@ def run_turnoutd(ground, turnout, wishes, events, rate=None):
     ground.settle()
     turnout.start()
     try:
+        warm_up(ground, turnout)
         options = {"rate": rate, "poisson": True} if rate else {}
         before, meter = children_used(), Meter(ground, turnout)
         with Loader(turnout, ids, people=0, mix=MIX, tokens=tokens, connections=wishes.connections, duration=f"{wishes.seconds}s",

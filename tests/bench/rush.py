@@ -13,14 +13,13 @@ import statistics
 import sys
 import time
 
-from durable import Ground, daemon, kind_of_disk, sync_cost
+from durable import Ground, daemon, kind_of_disk, sync_cost, warm_up
 from list import Files, NginxFiles
 
 import nginx  # pylint: disable=wrong-import-order
 from loader import Loader  # pylint: disable=wrong-import-order
 from sql_harness import Database, wait_until  # pylint: disable=wrong-import-order
 
-CALM_SECONDS = 5
 # A client that gets one of these is asked to come back, and does.
 DELIBERATE = ("503 overloaded", "429 rate-limited")
 REGISTER = """[register]
@@ -67,7 +66,7 @@ class Pages:
 
 def calm(turnout, target, wishes):
     with Browsers(turnout, target, wishes) as browsers:
-        time.sleep(CALM_SECONDS)
+        time.sleep(wishes.calm)
     return browsers.report
 
 
@@ -165,6 +164,7 @@ def main():
     parser.add_argument("--waiting", type=int, default=1000)
     parser.add_argument("--connections", type=int, default=500, help="that browse")
     parser.add_argument("--browse", type=int, default=1000, help="pages a second that they look at")
+    parser.add_argument("--calm", type=float, default=5, help="seconds of browsing without a rush")
     parser.add_argument("--workers", type=int, default=2)
     wishes = parser.parse_args()
     if nginx.program() is None:
@@ -185,6 +185,7 @@ def main():
         server = NginxFiles("nginx", files, None, "sendfile on; tcp_nopush on;")
         stack.callback(server.remove)
         server.start()
+        warm_up(ground, turnout)
         cost = sync_cost(ground.postgres.data)
         print(f"PostgreSQL on {kind_of_disk(ground.postgres.data)}, a block and fdatasync: p50 {cost[0]:.2f} ms, p99 {cost[1]:.2f} ms;"
               f" turnoutd: {wishes.workers} workers; {wishes.seats} seats, {wishes.waiting} may wait; {wishes.connections} connections"

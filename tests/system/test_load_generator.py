@@ -102,7 +102,7 @@ def test_lost_and_closed_connections_are_told_apart(new_turnout):
 @pytest.mark.parametrize("mix, said", [
     ("[list]\nweight = 1\n", "has no path"), ("[list]\npath = /\ntoken = some\n", "expected none, any, kept or each"),
     ("[list]\npath = /\nweight = much\n", "a number"), ("[list]\npath = /{event}\n", "needs --events"),
-    ("[list]\npath = /\nweight = 0\n", "no request has a weight"), ("[list]\npath = /\nexpect = often\n", "statuses"),
+    ("[list]\npath = /\nweight = 0\n", "no request has a weight"), ("[list]\npath = /\nexpect = often\n", "statuses"), ("[list]\npath = /\nretry = often\n", "statuses"),
     ("[list]\nroad = /\n", "expected weight, method"), (LIST, None)])
 def test_a_mix_that_makes_no_sense_is_refused(turnout, tmp_path, mix, said):
     path = tmp_path / "test.mix"
@@ -113,3 +113,67 @@ def test_a_mix_that_makes_no_sense_is_refused(turnout, tmp_path, mix, said):
     assert said is None or said in done.stderr
 
 
+
+
+EACH = """[register]
+method = POST
+path = /api/registrations
+token = each
+body = {"event_id":"{event}"}
+expect = 200 201 409
+retry = 429 503
+kinds = yes
+"""
+
+
+def people_of(turnout, emails):
+    path = turnout.folder / "people"
+    path.write_text("\n".join(turnout.token(email) for email in emails), encoding="utf-8")
+    return path
+
+
+def test_each_person_asks_once_within_the_time_and_the_load_ends_with_the_last_answer(turnout, postgres, tmp_path):
+    with psycopg.connect(postgres.dsn(turnout.database, OWNER), autocommit=True) as connection:
+        event = add_event(connection, 10, waitlist=False)
+    tokens = people_of(turnout, [f"each{number}@example.com" for number in range(30)])
+    with Loader(turnout, [event], people=0, mix=EACH, tokens=tokens, requests=30, within="300ms", answers=tmp_path / "answers") as load:
+        report = load.wait()
+    register = report["requests"]["register"]
+    assert report["loop"] == "open" and report["failed"] == report["unanswered"] == register["retries"] == 0, report["failures"]
+    assert register["kinds"] == {"201 registered": 10, "409 event-full": 20} and register["not_now"] == {}
+    lines = [line.split(" ", 2) for line in (tmp_path / "answers").read_text(encoding="ascii").splitlines()]
+    assert sorted(int(number) for number, _, _ in lines) == list(range(30))
+    assert [said for _, _, said in lines].count("201 registered") == 10
+    # without a number of requests it is the tokens that end
+    with Loader(turnout, [event], people=0, mix=EACH, tokens=tokens, connections=4) as load:
+        report = load.wait()
+    assert report["loop"] == "closed" and report["requests"]["register"]["kinds"] == {"200 registered": 10, "409 event-full": 20}
+
+
+def test_who_is_told_to_come_back_does_so_after_the_time_that_was_said_until_there_is_a_final_answer(new_turnout, postgres):
+    turnout = new_turnout(user_writes=1, user_writes_burst=1)
+    with psycopg.connect(postgres.dsn(turnout.database, OWNER), autocommit=True) as connection:
+        event = add_event(connection, 10)
+    tokens = people_of(turnout, ["hasty@example.com"] * 3)
+    with Loader(turnout, [event], people=0, mix=EACH, tokens=tokens, connections=3) as load:
+        report = load.wait()
+    register = report["requests"]["register"]
+    assert report["answered"] == 3 and report["failed"] == report["unanswered"] == 0, report["failures"]
+    assert register["kinds"] == {"201 registered": 1, "200 registered": 2}
+    assert register["not_now"] == {"429 rate-limited": register["retries"]} and register["retries"] >= 1
+    # from the first attempt on, although each attempt was answered at once
+    assert report["latency_ms"]["max"] >= 900
+    with Loader(turnout, [event], people=0, mix=EACH.replace("retry = 429 503\n", ""), tokens=tokens, connections=3) as load:
+        report = load.wait()
+    assert report["requests"]["register"]["statuses"].get("429", 0) >= 1 and report["reasons"]["unexpected-status"] >= 1
+
+
+@pytest.mark.parametrize("more, said", [(["--within", "1s"], "needs --requests"), (["--answers", "/nowhere/at/all"], "No such file"),
+                                        (["--requests", "1", "--within", "10ms"], None)])
+def test_options_that_make_no_sense_are_refused(turnout, tmp_path, more, said):
+    path = tmp_path / "test.mix"
+    path.write_text(LIST, encoding="utf-8")
+    done = subprocess.run([generator(), "--address", f"127.0.0.1:{turnout.port}", "--mix", path, *more], capture_output=True, text=True,
+                          check=False, timeout=20, env=os.environ)
+    assert (done.returncode, said or "") == ((64, said) if said else (0, "")), done.stderr
+    assert said is None or said in done.stderr

@@ -3,49 +3,23 @@
  * request was due, so that a server that stands still is charged for all whom it kept waiting (coordinated omission).
  * One process, one thread; it touches nothing but the address that it is given. */
 #include <errno.h>
-#include <getopt.h>
 #include <math.h>
-#include <netdb.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/text.h"
 #include "client.h"
+#include "options.h"
 #include "report.h"
 #include "retry.h"
 
-#define EXIT_USAGE 64
 #define PROGRESS_INTERVAL INT64_C(100000)
 
-static const char usage[] =
-    "usage: load --address HOST:PORT|unix:PATH --mix FILE [OPTION]...\n"
-    "\n"
-    "  --connections N   clients (default 50)\n"
-    "  --rate R          open loop: R requests a second over all connections; without it a closed loop at full speed\n"
-    "  --poisson         the gaps of the open loop vary as those of independent people do\n"
-    "  --duration D      until so much time has passed (default 10s, with --requests 10m); SIGTERM and SIGINT end it "
-    "earlier\n"
-    "  --requests N      until so many have been asked and have their final answers\n"
-    "  --within D        open loop: the --requests come in so much time\n"
-    "  --tokens FILE     tokens, one a line\n"
-    "  --events FILE     ids of events, one a line\n"
-    "  --fresh PERCENT   of the requests want their connection closed after them (default 0)\n"
-    "  --timeout D       without a whole answer for so long, a request has failed (default 30s)\n"
-    "  --host NAME       in the Host header (default localhost)\n"
-    "  --seed N          of the chances (default: another one each time)\n"
-    "  --progress        a line \"answered failed\" on standard error ten times a second\n"
-    "  --json            the report as JSON\n"
-    "  --answers FILE    a line for each final answer: number of its token (from 0), milliseconds since due, what it "
-    "said\n"
-    "\n"
-    "Exit status 0: every request was answered as its mix expects; 1: some failed; 64: wrong use.\n";
-
 static struct {
+    struct options options;
     struct client_owner owner;
     struct mix mix;
     struct report report;
@@ -55,33 +29,20 @@ static struct {
     struct client **free_end;
     struct event *arrivals;
     struct event *progress;
-    struct sockaddr_storage address;
-    double rate;
-    bool poisson;
-    bool drawn_out; /* nothing new is asked; what has been asked is followed to its final answer */
-    bool ending;    /* nothing is asked any more, not again either */
-    int64_t duration;
-    int64_t requests;    /* to be asked; 0: no end */
-    int64_t within;      /* that they come in; 0: not given */
+    bool drawn_out;      /* nothing new is asked; what has been asked is followed to its final answer */
+    bool ending;         /* nothing is asked any more, not again either */
     int64_t asked;       /* new ones */
     int64_t outstanding; /* asked, without a final answer */
-    FILE *answers;
-    int64_t next_due; /* of the next arrival, to the microsecond */
+    int64_t next_due;    /* of the next arrival, to the microsecond */
     double next_exact;
     /* Arrivals for which no client was free, oldest first. */
     int64_t *backlog;
     size_t backlog_first;
     size_t backlog_count;
     size_t backlog_capacity;
-} load = {.free_end = &load.free, .owner.timeout = INT64_C(30000000)};
+} load = {.free_end = &load.free};
 
 static void on_end(evutil_socket_t descriptor, short what, void *context);
-
-static _Noreturn void wrong(const char *what, const char *detail)
-{
-    fprintf(stderr, "load: %s%s%s\n", what, detail == NULL ? "" : ": ", detail == NULL ? "" : detail);
-    exit(EXIT_USAGE);
-}
 
 /* --- who asks when --- */
 
@@ -152,7 +113,7 @@ static bool ask(struct client *client, int64_t due)
         draw_out();
         return false;
     }
-    if (load.asked == load.requests)
+    if (load.asked == load.options.requests)
         draw_out();
     return true;
 }
@@ -172,7 +133,7 @@ static void give_back(struct client *client)
 
 static void advance(void)
 {
-    load.next_exact += load.poisson ? -log(1 - drand48()) * 1e6 / load.rate : 1e6 / load.rate;
+    load.next_exact += load.options.poisson ? -log(1 - drand48()) * 1e6 / load.options.rate : 1e6 / load.options.rate;
     load.next_due = (int64_t)load.next_exact;
 }
 
@@ -214,7 +175,7 @@ static void on_free(evutil_socket_t descriptor, short what, void *context)
     struct retry *retry = retry_pop();
     if (retry != NULL)
         repeat(client, retry);
-    else if (load.rate == 0 && ask(client, clock_monotonic()))
+    else if (load.options.rate == 0 && ask(client, clock_monotonic()))
         return;
     else if (load.backlog_count > 0 && ask(client, pop_due()))
         return;
@@ -251,12 +212,13 @@ static void answered(struct client *client, int status, const char *body, size_t
     request->statuses[status < MIX_STATUS_MOST ? status : 0]++;
     histogram_add(&request->latency, now - client->due);
     histogram_add(&request->service, now - client->sent);
-    if (request->tells || load.answers != NULL) {
+    if (request->tells || load.options.answers != NULL) {
         char name[KIND_SIZE];
         kind_name(status, body, length, name);
         kind_count(&request->kinds, name);
-        if (load.answers != NULL)
-            fprintf(load.answers, "%zu %.3f %s\n", client->drawn.token, (double)(now - client->due) / 1000, name);
+        if (load.options.answers != NULL)
+            fprintf(load.options.answers, "%zu %.3f %s\n", client->drawn.token, (double)(now - client->due) / 1000,
+                    name);
     }
     if (request->keeps && status < 300)
         mix_keep(&load.mix, &client->drawn, body, length);
@@ -323,179 +285,7 @@ static void on_end(evutil_socket_t descriptor, short what, void *context)
     end_soon(1000);
 }
 
-/* --- what the command line says --- */
-
-static void resolve(const char *text)
-{
-    if (strncmp(text, "unix:", 5) == 0) {
-        struct sockaddr_un *address = (struct sockaddr_un *)&load.address;
-        address->sun_family = AF_UNIX;
-        if (strlen(text + 5) >= sizeof address->sun_path)
-            wrong("--address", "the path is too long");
-        strcpy(address->sun_path, text + 5);
-        load.owner.address_length = sizeof *address;
-        return;
-    }
-    const char *colon = strrchr(text, ':');
-    if (colon == NULL)
-        wrong("--address", "expected HOST:PORT or unix:PATH");
-    char *host = strndup(text, (size_t)(colon - text));
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
-    int result = getaddrinfo(host, colon + 1, &hints, &found);
-    if (result != 0)
-        wrong("--address", gai_strerror(result));
-    memcpy(&load.address, found->ai_addr, found->ai_addrlen);
-    load.owner.address_length = found->ai_addrlen;
-    freeaddrinfo(found);
-    free(host);
-}
-
-static double number(const char *name, const char *text, double least)
-{
-    char *end;
-    double value = strtod(text, &end);
-    if (end == text || *end != '\0' || !(value >= least))
-        wrong(name, "expected a number");
-    return value;
-}
-
-static int64_t duration(const char *name, const char *text)
-{
-    static const struct {
-        const char *unit;
-        double factor;
-    } units[] = {{"ms", 1e3}, {"s", 1e6}, {"m", 60e6}, {"h", 3600e6}};
-    char *end;
-    double value = strtod(text, &end);
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-        if (end != text && value > 0 && strcmp(end, units[i].unit) == 0)
-            return (int64_t)(value * units[i].factor);
-    }
-    wrong(name, "expected a duration such as 10s");
-}
-
-static void read_lines(struct mix_lines *lines, const char *path)
-{
-    char error[512];
-    if (!mix_read_lines(lines, path, error, sizeof error))
-        wrong(error, NULL);
-}
-
-struct wishes {
-    const char *mix;
-    bool json;
-    bool progress;
-};
-
-static void take_option(int option, const char *text, struct wishes *wishes)
-{
-    switch (option) {
-    case 'a':
-        resolve(text);
-        break;
-    case 'm':
-        wishes->mix = text;
-        break;
-    case 'c':
-        load.report.connections = (int)number("--connections", text, 1);
-        break;
-    case 'r':
-        load.rate = number("--rate", text, 0.001);
-        break;
-    case 'P':
-        load.poisson = true;
-        break;
-    case 'd':
-        load.duration = duration("--duration", text);
-        break;
-    case 'n':
-        load.requests = (int64_t)number("--requests", text, 1);
-        break;
-    case 'w':
-        load.within = duration("--within", text);
-        break;
-    case 'A':
-        load.answers = fopen(text, "we");
-        if (load.answers == NULL)
-            wrong("--answers", strerror(errno));
-        break;
-    case 't':
-        read_lines(&load.mix.tokens, text);
-        break;
-    case 'e':
-        read_lines(&load.mix.events, text);
-        break;
-    case 'f':
-        load.owner.fresh = number("--fresh", text, 0) / 100;
-        break;
-    case 'T':
-        load.owner.timeout = duration("--timeout", text);
-        break;
-    case 'H':
-        load.mix.host = text;
-        break;
-    case 's':
-        srand48((long)number("--seed", text, 0));
-        break;
-    case 'p':
-        wishes->progress = true;
-        break;
-    case 'j':
-        wishes->json = true;
-        break;
-    case 'h':
-        fputs(usage, stdout);
-        exit(0);
-    default:
-        fputs(usage, stderr);
-        exit(EXIT_USAGE);
-    }
-}
-
-static void read_options(int argc, char **argv, struct wishes *wishes)
-{
-    static const struct option options[] = {
-        {"address", required_argument, NULL, 'a'},
-        {"mix", required_argument, NULL, 'm'},
-        {"connections", required_argument, NULL, 'c'},
-        {"rate", required_argument, NULL, 'r'},
-        {"poisson", no_argument, NULL, 'P'},
-        {"duration", required_argument, NULL, 'd'},
-        {"requests", required_argument, NULL, 'n'},
-        {"within", required_argument, NULL, 'w'},
-        {"answers", required_argument, NULL, 'A'},
-        {"tokens", required_argument, NULL, 't'},
-        {"events", required_argument, NULL, 'e'},
-        {"fresh", required_argument, NULL, 'f'},
-        {"timeout", required_argument, NULL, 'T'},
-        {"host", required_argument, NULL, 'H'},
-        {"seed", required_argument, NULL, 's'},
-        {"progress", no_argument, NULL, 'p'},
-        {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
-    srand48(clock_monotonic());
-    load.report.connections = 50;
-    load.mix.host = "localhost";
-    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
-        take_option(option, optarg, wishes);
-    if (optind < argc)
-        wrong("not an option", argv[optind]);
-    if (load.owner.address_length == 0)
-        wrong("--address is missing", NULL);
-    if (load.within > 0 && load.requests == 0)
-        wrong("--within", "needs --requests");
-    if (load.within > 0)
-        load.rate = (double)load.requests / ((double)load.within / 1e6);
-    if (load.duration == 0)
-        load.duration = load.requests > 0 ? INT64_C(600000000) : INT64_C(10000000);
-    if (wishes->mix == NULL)
-        wrong("--mix is missing", NULL);
-    char error[512];
-    if (!mix_read(&load.mix, wishes->mix, error, sizeof error))
-        wrong(error, NULL);
-}
+/* --- life --- */
 
 static void raise_descriptor_limit(void)
 {
@@ -505,7 +295,7 @@ static void raise_descriptor_limit(void)
         return;
     limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted)
-        wrong("--connections", "more than this process may open (ulimit -n)");
+        options_wrong("--connections", "more than this process may open (ulimit -n)");
 }
 
 static void watch(void)
@@ -514,7 +304,7 @@ static void watch(void)
     load.arrivals = evtimer_new(base, on_arrival, NULL);
     load.progress = event_new(base, -1, EV_PERSIST, on_progress, NULL);
     INVARIANT(load.arrivals != NULL && load.progress != NULL);
-    end_soon(load.duration);
+    end_soon(load.options.duration);
     static const int signals[] = {SIGINT, SIGTERM};
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
         struct event *event = evsignal_new(base, signals[i], on_end, NULL);
@@ -533,8 +323,9 @@ static void watch(void)
 
 int main(int argc, char **argv)
 {
-    struct wishes wishes = {0};
-    read_options(argc, argv, &wishes);
+    load.options.mix = &load.mix;
+    options_read(argc, argv, &load.options);
+    load.report.connections = load.options.connections;
     raise_descriptor_limit();
     signal(SIGPIPE, SIG_IGN);
     /* libevent's timers are to the millisecond otherwise */
@@ -544,20 +335,23 @@ int main(int argc, char **argv)
     INVARIANT(load.owner.base != NULL);
     event_config_free(precise);
     load.owner.mix = &load.mix;
-    load.owner.address = (struct sockaddr *)&load.address;
+    load.owner.address = (struct sockaddr *)&load.options.address;
+    load.owner.address_length = load.options.address_length;
+    load.owner.timeout = load.options.timeout;
+    load.owner.fresh = load.options.fresh;
     load.owner.answered = answered;
     load.owner.failed = failed;
     load.owner.postponed = postponed;
     retry_tell(on_ripe);
-    load.report.rate = load.rate;
+    load.report.rate = load.options.rate;
     load.report.began = clock_monotonic();
     load.next_exact = (double)load.report.began;
     watch();
-    if (wishes.progress) {
+    if (load.options.progress) {
         struct timeval every = clock_timeval(PROGRESS_INTERVAL);
         event_add(load.progress, &every);
     }
-    if (load.rate > 0) {
+    if (load.options.rate > 0) {
         advance();
         dispatch();
     }
@@ -565,8 +359,8 @@ int main(int argc, char **argv)
     load.report.connects = load.owner.connects;
     load.report.unasked = load.owner.unasked;
     load.report.unanswered = load.outstanding;
-    if (load.answers != NULL && fclose(load.answers) != 0)
-        wrong("--answers", strerror(errno));
-    (wishes.json ? report_json : report_text)(&load.report, &load.mix, stdout);
+    if (load.options.answers != NULL && fclose(load.options.answers) != 0)
+        options_wrong("--answers", strerror(errno));
+    (load.options.json ? report_json : report_text)(&load.report, &load.mix, stdout);
     return load.report.failed > 0 || load.report.unasked > 0 || load.report.unanswered > 0;
 }

@@ -2,8 +2,8 @@
 check_PROGRAMS += tests/bench/load/load
 tests_bench_load_load_SOURCES = tests/bench/load/client.c tests/bench/load/client.h tests/bench/load/histogram.c \
   tests/bench/load/histogram.h tests/bench/load/kind.c tests/bench/load/kind.h tests/bench/load/load.c \
-  tests/bench/load/mix.c tests/bench/load/mix.h tests/bench/load/report.c tests/bench/load/report.h \
-  tests/bench/load/retry.c tests/bench/load/retry.h
+  tests/bench/load/mix.c tests/bench/load/mix.h tests/bench/load/options.c tests/bench/load/options.h \
+  tests/bench/load/report.c tests/bench/load/report.h tests/bench/load/retry.c tests/bench/load/retry.h
 tests_bench_load_load_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/bench/load
 tests_bench_load_load_LDADD = $(LLHTTP_ARCHIVE) $(LLHTTP_LIBS) $(JANSSON_LIBS) $(BASE_LIBS) -lm
 EXTRA_DIST += tests/bench/load/README.md tests/bench/load/everyday.mix
