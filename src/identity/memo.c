@@ -98,7 +98,11 @@ void memo_store(struct memo *memo, const char *token, size_t length, int64_t now
 void memo_forget_all(struct memo *memo)
 {
     OBJECT_CHECK(memo, MEMO_MAGIC);
-    OPENSSL_cleanse(memo->entries, entry_count(memo) * sizeof memo->entries[0]);
+    /* Only what was used: to write to the others would make them take memory. */
+    for (size_t i = 0; i < entry_count(memo); i++) {
+        if (memo->entries[i].stored_at != 0)
+            OPENSSL_cleanse(&memo->entries[i], sizeof memo->entries[i]);
+    }
     memo->generation++;
 }
 
