@@ -79,8 +79,9 @@ def rush(ground, turnout, target, wishes, within):
     if target.name == "turnoutd":
         target.paths = {**target.paths, "small": f"/api/events/{ids[0]}"}
     with Browsers(turnout, target, wishes) as browsers:
+        # each person has a connection while there is something to ask: they do not all leave in the same moment
         with Loader(turnout, ids, people=0, mix=REGISTER, tokens=tokens, answers=answers, connections=wishes.users,
-                    requests=wishes.users, within=f"{within}s", poisson=True, timeout="60s") as load:
+                    requests=wishes.users, within=f"{within}s", poisson=True, timeout="60s", fresh=100) as load:
             report = load.wait()
     wrong = check(ground, report, event, answers, wishes)
     return report, browsers.report, wrong
