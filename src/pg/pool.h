@@ -34,7 +34,8 @@ enum pg_status {
     PG_STATUS_FAILED,      /* PostgreSQL answered with an error: `sqlstate`, `message` */
     PG_STATUS_TIMED_OUT,   /* statement time-out (it was rolled back) */
     PG_STATUS_UNAVAILABLE, /* no connection before the deadline; it has never been sent, nothing was done */
-    PG_STATUS_LOST,        /* it was sent, the connection was lost, and what became of it is not known */
+    PG_STATUS_LOST,        /* it was sent, the connection was lost, and what became of it is not known; with `sqlstate`:
+                              it was sent again, and that sending was undone */
 };
 
 struct pg_answer {

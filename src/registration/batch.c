@@ -46,6 +46,20 @@ void batch_add(struct batch *batch, struct order *order)
     batch->count++;
 }
 
+void batch_drop(struct batch *batch, int64_t now, order_is_dead *is_dead, struct orders *dead)
+{
+    struct order *order, *next;
+    OBJECT_CHECK(batch, BATCH_MAGIC);
+    for (order = TAILQ_FIRST(&batch->orders); order != NULL; order = next) {
+        next = TAILQ_NEXT(order, link);
+        if (!is_dead(order, now))
+            continue;
+        TAILQ_REMOVE(&batch->orders, order, link);
+        batch->count--;
+        TAILQ_INSERT_TAIL(dead, order, link);
+    }
+}
+
 struct batch *batch_halve(struct batch *batch)
 {
     OBJECT_CHECK(batch, BATCH_MAGIC);

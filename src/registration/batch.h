@@ -28,6 +28,8 @@ TAILQ_HEAD(batches, batch);
 struct batch *batch_make(struct busy_event *event);
 /* Puts an order behind the others. */
 void batch_add(struct batch *batch, struct order *order);
+/* Moves the orders that are dead over to `dead`. */
+void batch_drop(struct batch *batch, int64_t now, order_is_dead *is_dead, struct orders *dead);
 /* A second half, in a call of its own; the first stays. At least two orders. */
 struct batch *batch_halve(struct batch *batch);
 

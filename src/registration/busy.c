@@ -135,16 +135,14 @@ void busy_add_batch(struct batch *batch)
     take_turn(batch->event);
 }
 
-struct batch *busy_next(int most)
+/* A half, or a new call; empty where all of them are dead. */
+static struct batch *next_of(struct busy_event *event, int most, int64_t now, order_is_dead *is_dead,
+                             struct orders *dead)
 {
-    struct busy_event *event = TAILQ_FIRST(&turns);
-    if (event == NULL)
-        return NULL;
-    leave_turn(event);
-    event->in_flight = true;
     struct batch *batch = TAILQ_FIRST(&event->halves);
     if (batch != NULL) {
         TAILQ_REMOVE(&event->halves, batch, link);
+        batch_drop(batch, now, is_dead, dead);
         return batch;
     }
     batch = batch_make(event);
@@ -152,10 +150,27 @@ struct batch *busy_next(int most)
     while (batch->count < most && (order = TAILQ_FIRST(&event->orders)) != NULL) {
         TAILQ_REMOVE(&event->orders, order, link);
         count_orders(event, -1);
-        batch_add(batch, order);
+        if (is_dead(order, now))
+            TAILQ_INSERT_TAIL(dead, order, link);
+        else
+            batch_add(batch, order);
     }
-    INVARIANT(batch->count > 0);
     return batch;
+}
+
+struct batch *busy_next(int most, int64_t now, order_is_dead *is_dead, struct orders *dead)
+{
+    struct busy_event *event;
+    while ((event = TAILQ_FIRST(&turns)) != NULL) {
+        struct batch *batch = next_of(event, most, now, is_dead, dead);
+        leave_turn(event);
+        event->in_flight = batch->count > 0;
+        if (event->in_flight)
+            return batch;
+        batch_free(batch);
+        take_turn(event);
+    }
+    return NULL;
 }
 
 static void look_again_later(struct busy_event *event)
@@ -207,8 +222,8 @@ static void open_halves(struct busy_event *event)
     }
 }
 
-static void sweep_event(struct busy_event *event, int64_t now, bool (*is_dead)(const struct order *, int64_t),
-                        struct orders *dead, struct orders *probes)
+static void sweep_event(struct busy_event *event, int64_t now, order_is_dead *is_dead, struct orders *dead,
+                        struct orders *probes)
 {
     struct order *order;
     if (event->stuck)
@@ -228,8 +243,7 @@ static void sweep_event(struct busy_event *event, int64_t now, bool (*is_dead)(c
     }
 }
 
-void busy_sweep(int64_t now, bool (*is_dead)(const struct order *order, int64_t now), struct orders *dead,
-                struct orders *probes)
+void busy_sweep(int64_t now, order_is_dead *is_dead, struct orders *dead, struct orders *probes)
 {
     for (size_t i = 0; i < BUCKETS; i++) {
         struct busy_event *event, *next;

@@ -33,8 +33,9 @@ void busy_add_again(struct busy_event *event, struct order *order);
 /* A call of orders that somebody wants to see apart from each other goes before the event's others. */
 void busy_add_batch(struct batch *batch);
 
-/* The next call, of at most `most` orders of the event whose turn it is; NULL: nobody has anything. */
-struct batch *busy_next(int most) MUST_CHECK;
+/* The next call, of at most `most` orders of the event whose turn it is; those that are dead are handed over instead.
+ * NULL: nobody has anything. */
+struct batch *busy_next(int most, int64_t now, order_is_dead *is_dead, struct orders *dead) MUST_CHECK;
 /* The call of busy_next was answered and its orders are gone or back. `held`: the seats could not be had. */
 void busy_answered(struct busy_event *event, bool held);
 
@@ -44,7 +45,6 @@ void busy_probed(struct busy_event *event, bool held);
 /* To be called every few milliseconds while there are events. Hands over the orders that are dead (judged by the
  * caller, asked in the order of their deadlines) and the probes that are due, and forgets events of which nobody has
  * wanted anything for a while. */
-void busy_sweep(int64_t now, bool (*is_dead)(const struct order *order, int64_t now), struct orders *dead,
-                struct orders *probes);
+void busy_sweep(int64_t now, order_is_dead *is_dead, struct orders *dead, struct orders *probes);
 
 #endif

@@ -26,6 +26,7 @@ static struct {
     struct engine_options options;
     struct orders waiting;
     struct batches halves; /* of refused calls of the main lane: they go first */
+    struct orders dead;    /* found while one was submitted, which is no moment to tell them */
     int64_t waiting_count;
     struct batch *main, *busy; /* in flight */
     int64_t call_time;         /* microseconds from sending to answer, lately */
@@ -35,7 +36,7 @@ static struct {
 } engine;
 
 static void on_sweep(evutil_socket_t unused, short events, void *context);
-static void send_more(bool asked);
+static void send_more(bool submitting);
 
 void engine_start(const struct engine_options *options)
 {
@@ -43,6 +44,7 @@ void engine_start(const struct engine_options *options)
     engine.options = *options;
     TAILQ_INIT(&engine.waiting);
     TAILQ_INIT(&engine.halves);
+    TAILQ_INIT(&engine.dead);
     engine.timer = evtimer_new(options->base, on_sweep, NULL);
     INVARIANT(engine.timer != NULL);
 }
@@ -72,7 +74,7 @@ int engine_refusal(void)
 
 static void start_timer(void)
 {
-    if (engine.timing || (TAILQ_EMPTY(&engine.waiting) && busy_counts.events == 0))
+    if (engine.timing || (TAILQ_EMPTY(&engine.waiting) && TAILQ_EMPTY(&engine.dead) && busy_counts.events == 0))
         return;
     struct timeval interval = clock_timeval(SWEEP_INTERVAL);
     INVARIANT(event_add(engine.timer, &interval) == 0);
@@ -96,6 +98,9 @@ void engine_statistics(struct engine_statistics *statistics)
 {
     *statistics = (struct engine_statistics){
         .waiting = engine.waiting_count + busy_counts.orders, .busy = busy_counts.events, .stuck = busy_counts.stuck};
+    const struct order *order;
+    TAILQ_FOREACH (order, &engine.dead, link)
+        statistics->waiting++;
     statistics->in_flight += engine.main == NULL ? 0 : engine.main->count;
     statistics->in_flight += engine.busy == NULL ? 0 : engine.busy->count;
 }
@@ -126,8 +131,20 @@ static void end_dead(struct order *order)
 {
     struct pg_statistics main;
     pg_pool_statistics(engine.options.main, &main);
-    enum order_end end = order->tries > 0 ? ORDER_BUSY : ORDER_OVERLOADED;
+    enum order_end end = order->busy_event[0] != '\0' ? ORDER_BUSY : ORDER_OVERLOADED;
     end_with(order, (struct order_decision){.end = main.reachable ? end : ORDER_UNAVAILABLE});
+}
+
+/* Returns whether there were any: who is told may submit more. */
+static bool end_all_dead(void)
+{
+    struct order *order;
+    bool any = !TAILQ_EMPTY(&engine.dead);
+    while ((order = TAILQ_FIRST(&engine.dead)) != NULL) {
+        TAILQ_REMOVE(&engine.dead, order, link);
+        end_dead(order);
+    }
+    return any;
 }
 
 /* --- sending --- */
@@ -171,21 +188,32 @@ static const char *event_of(const struct order *order)
     return order->event_id; /* of a cancel nobody knows it before the first try: NULL */
 }
 
-/* `asked`: whether its clients are still there has been asked, or need not be: nobody has waited. */
-static struct batch *next_main(bool asked)
+static struct batch *next_half(void)
 {
-    struct batch *batch = TAILQ_FIRST(&engine.halves);
-    if (batch != NULL) {
+    struct batch *batch;
+    while ((batch = TAILQ_FIRST(&engine.halves)) != NULL) {
         TAILQ_REMOVE(&engine.halves, batch, link);
-        return batch;
+        batch_drop(batch, clock_monotonic(), is_dead, &engine.dead);
+        if (batch->count > 0)
+            return batch;
+        batch_free(batch);
     }
+    return NULL;
+}
+
+/* `submitting`: nobody has waited, so nobody has gone. */
+static struct batch *next_main(bool submitting)
+{
+    struct batch *batch = next_half();
+    if (batch != NULL)
+        return batch;
     batch = batch_make(NULL);
     int64_t now = clock_monotonic();
     struct order *order;
     while (batch->count < engine.options.configuration->batch_max && (order = take_waiting()) != NULL) {
         struct busy_event *event = order->probes || event_of(order) == NULL ? NULL : busy_find(event_of(order));
-        if (!asked && is_dead(order, now))
-            end_dead(order);
+        if (!submitting && is_dead(order, now))
+            TAILQ_INSERT_TAIL(&engine.dead, order, link);
         else if (event != NULL)
             join_busy(event, order);
         else
@@ -200,15 +228,18 @@ static struct batch *next_main(bool asked)
 static void on_main(struct batch *batch, const struct pg_answer *answer);
 static void on_busy(struct batch *batch, const struct pg_answer *answer);
 
-static void send_more(bool asked)
+static void send_more(bool submitting)
 {
+    int most = (int)engine.options.configuration->batch_max;
     if (engine.telling)
         return;
     engine.telling = true;
-    if (engine.main == NULL && (engine.main = next_main(asked)) != NULL)
-        send_call(engine.main, engine.options.main, 0, on_main);
-    if (engine.busy == NULL && (engine.busy = busy_next((int)engine.options.configuration->batch_max)) != NULL)
-        send_call(engine.busy, engine.options.busy, BUSY_WAIT, on_busy);
+    do {
+        if (engine.main == NULL && (engine.main = next_main(submitting)) != NULL)
+            send_call(engine.main, engine.options.main, 0, on_main);
+        if (engine.busy == NULL && (engine.busy = busy_next(most, clock_monotonic(), is_dead, &engine.dead)) != NULL)
+            send_call(engine.busy, engine.options.busy, BUSY_WAIT, on_busy);
+    } while (!submitting && end_all_dead());
     engine.telling = false;
 }
 
@@ -218,13 +249,13 @@ static void send_more(bool asked)
  * stands before those who came later: `again` keeps the order until the whole call is told. */
 static void postpone(struct order *order, const char *event_id, struct orders *again)
 {
-    if (event_id != NULL && strlen(event_id) < sizeof order->busy_event)
-        memcpy(order->busy_event, event_id, strlen(event_id) + 1);
-    order->tries++;
-    if (order->probes) {
+    if (order->probes) { /* of the event that it was of so far: a cancel may learn its event only now */
         order->probes = false;
         busy_probed(busy_enter(order->busy_event), true);
     }
+    if (event_id != NULL && strlen(event_id) < sizeof order->busy_event)
+        memcpy(order->busy_event, event_id, strlen(event_id) + 1);
+    order->tries++;
     TAILQ_INSERT_TAIL(again, order, link);
 }
 
@@ -315,16 +346,36 @@ static void divide(struct batch *batch)
 
 static void end_late(struct batch *batch)
 {
-    struct order *order, *next;
-    int64_t now = clock_monotonic();
-    for (order = TAILQ_FIRST(&batch->orders); order != NULL; order = next) {
-        next = TAILQ_NEXT(order, link);
-        if (!is_dead(order, now))
-            continue;
-        TAILQ_REMOVE(&batch->orders, order, link);
-        batch->count--;
+    struct orders late = TAILQ_HEAD_INITIALIZER(late);
+    struct order *order;
+    batch_drop(batch, clock_monotonic(), is_dead, &late);
+    while ((order = TAILQ_FIRST(&late)) != NULL) {
+        TAILQ_REMOVE(&late, order, link);
         end_with(order, (struct order_decision){.end = ORDER_TIMED_OUT});
     }
+}
+
+/* This sending was rolled back. Where one before it was lost, the next one finds out what that did. */
+static bool settle_undone(struct batch *batch, const struct pg_answer *answer, struct orders *again)
+{
+    if (strcmp(answer->sqlstate, "55P03") == 0) { /* lock_not_available */
+        postpone_all(batch, again);
+        return true;
+    }
+    if (strcmp(answer->sqlstate, "40001") == 0 || strcmp(answer->sqlstate, "40P01") == 0) {
+        postpone_all(batch, again); /* serialization_failure, deadlock_detected: nothing is wrong with any of them */
+        return false;
+    }
+    bool timed_out = strcmp(answer->sqlstate, "57014") == 0; /* query_canceled */
+    if (timed_out)
+        end_late(batch);
+    if (batch->count > 1)
+        divide(batch);
+    else
+        end_all(batch, (struct order_decision){.end = timed_out ? ORDER_TIMED_OUT : ORDER_FAILED,
+                                               .sqlstate = answer->sqlstate,
+                                               .message = answer->message});
+    return false;
 }
 
 /* Takes all orders out of the call. Returns whether its seats could not be had. */
@@ -337,32 +388,16 @@ static bool settle(struct batch *batch, const struct pg_answer *answer, struct o
         end_all(batch, (struct order_decision){.end = ORDER_UNAVAILABLE});
         return false;
     case PG_STATUS_LOST:
+        /* read_only_sql_transaction: there is no primary to ask again */
+        if (*answer->sqlstate != '\0' && strcmp(answer->sqlstate, "25006") != 0)
+            break;
         end_all(batch, (struct order_decision){.end = ORDER_UNKNOWN});
         return false;
     case PG_STATUS_TIMED_OUT:
-        end_late(batch);
-        if (batch->count > 1)
-            divide(batch);
-        else
-            end_all(batch, (struct order_decision){.end = ORDER_TIMED_OUT});
-        return false;
     case PG_STATUS_FAILED:
         break;
     }
-    if (strcmp(answer->sqlstate, "55P03") == 0) { /* lock_not_available */
-        postpone_all(batch, again);
-        return true;
-    }
-    if (strcmp(answer->sqlstate, "40001") == 0 || strcmp(answer->sqlstate, "40P01") == 0) {
-        postpone_all(batch, again); /* serialization_failure, deadlock_detected: nothing is wrong with any of them */
-        return false;
-    }
-    if (batch->count > 1)
-        divide(batch);
-    else
-        end_all(batch,
-                (struct order_decision){.end = ORDER_FAILED, .sqlstate = answer->sqlstate, .message = answer->message});
-    return false;
+    return settle_undone(batch, answer, again);
 }
 
 static void finish(struct batch *batch, const struct pg_answer *answer, struct batch **place)
@@ -398,7 +433,6 @@ static void on_sweep(evutil_socket_t unused, short events, void *context)
     (void)unused;
     (void)events;
     (void)context;
-    struct orders dead = TAILQ_HEAD_INITIALIZER(dead);
     struct orders probes = TAILQ_HEAD_INITIALIZER(probes);
     int64_t now = clock_monotonic();
     struct order *order;
@@ -406,19 +440,16 @@ static void on_sweep(evutil_socket_t unused, short events, void *context)
     engine.telling = true;
     while ((order = TAILQ_FIRST(&engine.waiting)) != NULL && is_dead(order, now)) {
         (void)take_waiting();
-        TAILQ_INSERT_TAIL(&dead, order, link);
+        TAILQ_INSERT_TAIL(&engine.dead, order, link);
     }
-    busy_sweep(now, is_dead, &dead, &probes);
+    busy_sweep(now, is_dead, &engine.dead, &probes);
     while ((order = TAILQ_FIRST(&probes)) != NULL) {
         TAILQ_REMOVE(&probes, order, link);
         order->probes = true;
         TAILQ_INSERT_HEAD(&engine.waiting, order, link);
         engine.waiting_count++;
     }
-    while ((order = TAILQ_FIRST(&dead)) != NULL) {
-        TAILQ_REMOVE(&dead, order, link);
-        end_dead(order);
-    }
+    (void)end_all_dead();
     engine.telling = false;
     send_more(false);
     start_timer();

@@ -70,4 +70,7 @@ struct order {
 
 TAILQ_HEAD(orders, order);
 
+/* Whether an order has waited too long at that moment, or nobody waits for it any more. */
+typedef bool order_is_dead(const struct order *order, int64_t now);
+
 #endif

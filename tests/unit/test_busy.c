@@ -39,7 +39,7 @@ static struct order *order_number(int number, const char *event)
 static const char *next_call(int most)
 {
     static char text[32];
-    struct batch *batch = busy_next(most);
+    struct batch *batch = busy_next(most, 0, is_late, &dead);
     text[0] = '\0';
     if (batch == NULL)
         return text;
@@ -94,11 +94,11 @@ START_TEST(test_who_comes_back_stands_first_and_an_event_in_flight_has_no_turn)
 {
     order_number(0, FIRST);
     order_number(1, FIRST);
-    struct batch *batch = busy_next(1);
-    ck_assert_ptr_null(busy_next(1));
+    struct batch *batch = busy_next(1, 0, is_late, &dead);
+    ck_assert_ptr_null(busy_next(1, 0, is_late, &dead));
     TAILQ_REMOVE(&batch->orders, &orders[0], link);
     busy_add_again(batch->event, &orders[0]);
-    ck_assert_ptr_null(busy_next(1));
+    ck_assert_ptr_null(busy_next(1, 0, is_late, &dead));
     busy_answered(batch->event, false);
     batch_free(batch);
     ck_assert_str_eq(next_call(5), "01");
@@ -110,7 +110,7 @@ START_TEST(test_halves_of_a_refused_call_go_apart_and_first)
 {
     for (int i = 0; i < 4; i++)
         order_number(i, FIRST);
-    struct batch *batch = busy_next(3);
+    struct batch *batch = busy_next(3, 0, is_late, &dead);
     struct batch *behind = batch_halve(batch);
     ck_assert_int_eq(batch->count, 2);
     ck_assert_int_eq(behind->count, 1);
@@ -128,7 +128,7 @@ START_TEST(test_a_stuck_event_sends_one_probe_and_all_once_its_seats_can_be_had)
 {
     for (int i = 0; i < 3; i++)
         order_number(i, FIRST);
-    struct batch *batch = busy_next(1);
+    struct batch *batch = busy_next(1, 0, is_late, &dead);
     TAILQ_REMOVE(&batch->orders, &orders[0], link);
     busy_add_again(batch->event, &orders[0]);
     busy_answered(batch->event, true);
@@ -160,7 +160,7 @@ START_TEST(test_halves_of_a_stuck_event_are_orders_again)
 {
     order_number(0, FIRST);
     order_number(1, FIRST);
-    struct batch *batch = busy_next(2);
+    struct batch *batch = busy_next(2, 0, is_late, &dead);
     struct batch *behind = batch_halve(batch);
     TAILQ_REMOVE(&batch->orders, &orders[0], link);
     busy_add_batch(behind);
