@@ -173,6 +173,11 @@ struct batch *busy_next(int most, int64_t now, order_is_dead *is_dead, struct or
     return NULL;
 }
 
+bool busy_others_wait(void)
+{
+    return !TAILQ_EMPTY(&turns);
+}
+
 static void look_again_later(struct busy_event *event)
 {
     int64_t wait = PROBE_FIRST << (event->probes < 4 ? event->probes : 4);

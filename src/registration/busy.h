@@ -36,6 +36,8 @@ void busy_add_batch(struct batch *batch);
 /* The next call, of at most `most` orders of the event whose turn it is; those that are dead are handed over instead.
  * NULL: nobody has anything. */
 struct batch *busy_next(int most, int64_t now, order_is_dead *is_dead, struct orders *dead) MUST_CHECK;
+/* Whether the next call has something to send, too. */
+bool busy_others_wait(void) MUST_CHECK;
 /* The call of busy_next was answered and its orders are gone or back. `held`: the seats could not be had. */
 void busy_answered(struct busy_event *event, bool held);
 

@@ -13,8 +13,11 @@
 #include "registration/busy.h"
 
 /* Milliseconds for which a call of the busy lane waits for its event's seats: long against the batch that another
- * worker or host holds them for, short against what the other busy events may wait. */
+ * worker or host holds them for, short against what the other busy events may wait. While no other waits for its turn,
+ * long against a batch of each worker of many: PostgreSQL lets them have the row in the order in which they came, and
+ * who gives up loses his place. */
 #define BUSY_WAIT 100
+#define BUSY_WAIT_ALONE 500
 /* Microseconds between two looks at deadlines, while there is anything to look at. */
 #define SWEEP_INTERVAL INT64_C(20000)
 /* Calls that say `busy` before the event counts as busy: two workers meet at an event by chance, too. */
@@ -238,7 +241,7 @@ static void send_more(bool submitting)
         if (engine.main == NULL && (engine.main = next_main(submitting)) != NULL)
             send_call(engine.main, engine.options.main, 0, on_main);
         if (engine.busy == NULL && (engine.busy = busy_next(most, clock_monotonic(), is_dead, &engine.dead)) != NULL)
-            send_call(engine.busy, engine.options.busy, BUSY_WAIT, on_busy);
+            send_call(engine.busy, engine.options.busy, busy_others_wait() ? BUSY_WAIT : BUSY_WAIT_ALONE, on_busy);
     } while (!submitting && end_all_dead());
     engine.telling = false;
 }

@@ -146,7 +146,7 @@ def test_postgresql_is_stopped_and_started_again(away, capsys, mode):
 def test_a_restart_within_the_acquire_time_out_fails_no_read_and_leaves_no_registration_in_doubt(away, capsys):
     """What was sent is sent again, what was not waits."""
     cluster = away
-    with own_turnout(cluster, workers=2, db_acquire_timeout="30s") as turnout:
+    with own_turnout(cluster, workers=2, db_acquire_timeout="30s", queue_timeout="30s") as turnout:
         with connect(cluster, turnout) as setup:
             events = [add_event(setup, 1000) for _ in range(40)]
         with Traffic(turnout.port, 40, everyday(turnout, events)) as traffic:

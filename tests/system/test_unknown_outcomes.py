@@ -81,7 +81,7 @@ def cable(postgres):
 @pytest.fixture
 def turnout(postgres, make_database, cable):
     """One worker behind the cable, which gives up soon."""
-    one = run_turnout(postgres, make_database(), workers=1, db_acquire_timeout="1s")
+    one = run_turnout(postgres, make_database(), workers=1, db_acquire_timeout="1s", queue_timeout="1s")
     one.configure(database=postgres.dsn(one.database, APP).replace(str(postgres.socket), str(cable.folder)))
     try:
         yield one.start()

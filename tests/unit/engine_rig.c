@@ -1,3 +1,4 @@
+/* engine_rig: what stands for PostgreSQL, the clock and people. The linker puts it in place of the real ones. */
 #include "engine_rig.h"
 
 #include <check.h>

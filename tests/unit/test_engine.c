@@ -79,6 +79,26 @@ START_TEST(test_held_seats_that_are_given_back_are_seen_soon)
 }
 END_TEST
 
+/* Of a row that is always held by the next in PostgreSQL's queue, a look without waiting would never find it free. */
+START_TEST(test_a_busy_event_waits_longer_for_its_seats_while_no_other_wants_the_lane)
+{
+    hold(0, 450 * MILLISECONDS);
+    struct rig_order *alone = rig_submit(ORDER_REGISTER, 0);
+    rig_pass(455 * MILLISECONDS);
+    ck_assert_int_eq(alone->sent, 3); /* twice without waiting, then waiting for as long as it took */
+    ck_assert_int_eq(alone->end, ORDER_DECIDED);
+
+    hold(1, 450 * MILLISECONDS);
+    hold(2, 450 * MILLISECONDS);
+    rig_submit(ORDER_REGISTER, 3);
+    rig_submit(ORDER_REGISTER, 1);
+    rig_submit(ORDER_REGISTER, 2);
+    rig_pass(200 * MILLISECONDS);
+    ck_assert_int_eq(rig.calls[BUSY], 1 + 2); /* the first of the two has made way */
+    rig_finish(LONG);
+}
+END_TEST
+
 START_TEST(test_the_one_that_postgresql_refuses_fails_alone_in_either_lane)
 {
     for (int lane = 0; lane < 2; lane++) {
@@ -313,6 +333,7 @@ int main(void)
     tcase_add_test(tests, test_who_comes_alone_leaves_at_once_and_who_comes_meanwhile_leaves_together);
     tcase_add_test(tests, test_who_waits_for_held_seats_holds_up_nobody_else_and_is_told_at_the_deadline);
     tcase_add_test(tests, test_held_seats_that_are_given_back_are_seen_soon);
+    tcase_add_test(tests, test_a_busy_event_waits_longer_for_its_seats_while_no_other_wants_the_lane);
     tcase_add_test(tests, test_the_one_that_postgresql_refuses_fails_alone_in_either_lane);
     tcase_add_test(tests, test_the_one_that_takes_too_long_costs_its_neighbours_one_try);
     tcase_add_test(tests, test_a_call_that_is_lost_is_told_as_what_it_was);
