@@ -12,6 +12,7 @@
 enum { MAIN, BUSY, LANES };
 /* Of the statement; the pool's, as if it were sent again for so long. */
 #define STATEMENT_TIMEOUT (5000 * MILLISECONDS)
+#define AT_WORK (40 * MILLISECONDS)
 
 struct rig rig;
 
@@ -188,13 +189,17 @@ static PGresult *run(const struct pg_pool *pool, bool resent, const char **sqlst
     return result;
 }
 
-static void lose(struct pg_pool *pool, bool had_effect)
+static void lose(struct pg_pool *pool)
 {
     const char *sqlstate;
-    if (had_effect)
+    if (pool->fate != RIG_LOST_BEFORE && pool->fate != RIG_GIVEN_UP_BEFORE)
         PQclear(run(pool, pool->resent, &sqlstate));
-    for (int i = 0; i < pool->count; i++)
-        pool->orders[i]->was_lost = true;
+    for (int i = 0; i < pool->count; i++) {
+        struct rig_order *order = pool->orders[i];
+        order->was_lost = true;
+        if (pool->fate == RIG_LOST_AT_WORK && rig.held_until[order->at] < rig.now + AT_WORK)
+            rig.held_until[order->at] = rig.now + AT_WORK;
+    }
 }
 
 static void answer(struct pg_pool *pool)
@@ -204,7 +209,7 @@ static void answer(struct pg_pool *pool)
     const char *sqlstate = "";
     if (fate >= RIG_LOST_BEFORE && fate <= RIG_GIVEN_UP_AFTER) {
         told.in_doubt = true;
-        lose(pool, fate == RIG_LOST_AFTER || fate == RIG_GIVEN_UP_AFTER);
+        lose(pool);
     }
     if (fate == RIG_UNAVAILABLE)
         told.status = PG_STATUS_UNAVAILABLE;

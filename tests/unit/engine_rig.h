@@ -17,6 +17,7 @@ enum rig_fate {
     RIG_ANSWERED,
     RIG_LOST_BEFORE,     /* the connection is lost; the pool sends it again, as what it is, and hears the answer */
     RIG_LOST_AFTER,      /* the same, when it had taken effect */
+    RIG_LOST_AT_WORK,    /* the same, and the lost try holds the seats for a while, until it takes effect */
     RIG_GIVEN_UP_BEFORE, /* lost, and there is no connection to send it again on */
     RIG_GIVEN_UP_AFTER,
     RIG_UNAVAILABLE, /* never sent */

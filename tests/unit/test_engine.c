@@ -138,11 +138,9 @@ START_TEST(test_a_call_that_is_lost_is_told_as_what_it_was)
     static const struct {
         enum rig_fate fate;
         enum order_end end;
-    } cases[] = {{RIG_LOST_BEFORE, ORDER_DECIDED},
-                 {RIG_LOST_AFTER, ORDER_DECIDED},
-                 {RIG_GIVEN_UP_BEFORE, ORDER_UNKNOWN},
-                 {RIG_GIVEN_UP_AFTER, ORDER_UNKNOWN},
-                 {RIG_UNAVAILABLE, ORDER_UNAVAILABLE}};
+    } cases[] = {{RIG_LOST_BEFORE, ORDER_DECIDED},    {RIG_LOST_AFTER, ORDER_DECIDED},
+                 {RIG_LOST_AT_WORK, ORDER_DECIDED},   {RIG_GIVEN_UP_BEFORE, ORDER_UNKNOWN},
+                 {RIG_GIVEN_UP_AFTER, ORDER_UNKNOWN}, {RIG_UNAVAILABLE, ORDER_UNAVAILABLE}};
     rig.fate = take_fate;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         next_fate = cases[i].fate;
