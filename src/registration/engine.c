@@ -172,7 +172,8 @@ static struct order *take_waiting(void)
     return order;
 }
 
-/* Where an order goes that is not for the main lane: an event at half of the queue takes no more of it. */
+/* Where an order goes that is not for the main lane. Busy events together take half of the queue at most, so that held
+ * rows leave room for everybody else. */
 static void join_busy(struct busy_event *event, struct order *order)
 {
     if (busy_counts.orders >= engine.options.configuration->queue_max / 2) {
