@@ -77,7 +77,7 @@ _turnout_completion() {
     if [[ $current == -* ]]; then
         choices=$options
     elif [[ -n $choices && $named = no && ${#typed[@]} -eq 0 ]]; then
-        choices+=' @worker @refresher @scheduler'
+        choices+=' @worker @refresher @mailer @scheduler'
     fi
     mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -W "$choices" -- "$current" | sort -u)
     # Only what is behind the cut is replaced.

@@ -66,6 +66,7 @@ workers = $WORKERS
 database = host=$host port=$POSTGRES_PORT dbname=$DATABASE user=$ROLE_APP
 database_owner = host=$host port=$POSTGRES_PORT dbname=$DATABASE user=$ROLE_OWNER
 sql_directory = $STATE/programs/share/turnout/sql
+template_directory = $STATE/programs/share/turnout/templates
 jwt_keys_file = $STATE/secrets/jwks.json
 cursor_key_file = $STATE/secrets/cursor.key
 $(if [ "$REDIS" = yes ]; then echo "redis_socket = $STATE/sockets/redis.sock"; fi)

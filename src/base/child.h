@@ -1,5 +1,5 @@
 /* child: what every process that the master forks does alike: its loop, its channel to the master, pings, stopping, and
- * dying with the master. Worker, refresher, scheduler; the kinds of message are the master's, too. */
+ * dying with the master. Worker, refresher, mailer, scheduler; the kinds of message are the master's, too. */
 #ifndef BASE_CHILD_H
 #define BASE_CHILD_H
 
@@ -30,11 +30,13 @@ enum child_message {
     CHILD_MESSAGE_ANSWER, /* child: number, 1 where more of it follows, exit status for turnoutctl, a piece of text */
 };
 
-/* What the master asks a child for on behalf of turnoutctl: of the refresher alone. */
+/* What the master asks a child for on behalf of turnoutctl: the refresher about the cache, the mailer about mail. */
 enum child_question {
     CHILD_QUESTION_CACHE_KEY,  /* the entry of this key */
     CHILD_QUESTION_CACHE_DROP, /* delete the entries whose keys fit this pattern (fnmatch, * and ?) */
     CHILD_QUESTION_CACHE_WARM, /* render what is asked for first again; answered when that is done */
+    CHILD_QUESTION_MAIL_SHOW,  /* lines "name: value" about what the mailer does */
+    CHILD_QUESTION_MAIL_TEST,  /* sends a test to this address; answered with the server's words */
 };
 
 /* How a process stops. */

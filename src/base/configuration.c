@@ -186,6 +186,40 @@ static bool check_limits(const struct whole *whole, char *error, size_t error_si
     return true;
 }
 
+static bool refuse(const struct whole *whole, const char *name, const char *expected, char *error, size_t error_size)
+{
+    snprintf(error, error_size, "%s: %s: expected %s", origin_of(whole, name), name, expected);
+    return false;
+}
+
+/* What links are made of: a scheme, a host, perhaps a path. */
+static bool is_base_url(const char *url)
+{
+    const char *rest = strncmp(url, "https://", 8) == 0 ? url + 8 : strncmp(url, "http://", 7) == 0 ? url + 7 : "";
+    size_t length = strlen(rest);
+    return length > 0 && rest[0] != '/' && rest[length - 1] != '/' && strpbrk(rest, " ?#\"<>\\") == NULL;
+}
+
+static bool check_mail(const struct whole *whole, char *error, size_t error_size)
+{
+    const struct configuration *values = &whole->values;
+    if (values->smtp_tls == NULL || (strcmp(values->smtp_tls, "starttls") != 0 &&
+                                     strcmp(values->smtp_tls, "try") != 0 && strcmp(values->smtp_tls, "off") != 0))
+        return refuse(whole, "smtp_tls", "starttls, try or off", error, error_size);
+    if (values->smtp_url != NULL && values->mail_from == NULL)
+        return refuse(whole, "smtp_url", "mail_from beside it", error, error_size);
+    if (values->smtp_user != NULL && values->smtp_password_file == NULL)
+        return refuse(whole, "smtp_user", "smtp_password_file beside it", error, error_size);
+    if (values->smtp_user == NULL && values->smtp_password_file != NULL)
+        return refuse(whole, "smtp_password_file", "smtp_user beside it", error, error_size);
+    if (values->mail_retry_min > values->mail_retry_max)
+        return refuse(whole, "mail_retry_min", "at most mail_retry_max", error, error_size);
+    if (values->public_url != NULL && !is_base_url(values->public_url))
+        return refuse(whole, "public_url", "https://host or http://host, without a slash at its end", error,
+                      error_size);
+    return true;
+}
+
 /* Values that are right alone and wrong together. */
 bool configuration_check(const struct configuration *values, char *error, size_t error_size)
 {
@@ -221,8 +255,9 @@ bool configuration_check(const struct configuration *values, char *error, size_t
                  origin_of(whole, "request_line_size"), values->header_size, values->request_line_size);
         return false;
     }
-    static const char *const needed[] = {"listen",        "internal_listen", "control_socket",  "database",
-                                         "sql_directory", "jwt_keys_file",   "cursor_key_file", NULL};
+    static const char *const needed[] = {"listen",          "internal_listen",    "control_socket",
+                                         "database",        "sql_directory",      "jwt_keys_file",
+                                         "cursor_key_file", "template_directory", NULL};
     for (const char *const *name = needed; *name != NULL; name++) {
         if (!is_set(values, *name)) {
             snprintf(error, error_size, "%s: %s: expected a value", origin_of(whole, *name), *name);
@@ -233,7 +268,8 @@ bool configuration_check(const struct configuration *values, char *error, size_t
         snprintf(error, error_size, "%s: redis: expected no redis_socket beside it", origin_of(whole, "redis"));
         return false;
     }
-    return check_proxy(whole, error, error_size) && check_limits(whole, error, error_size);
+    return check_proxy(whole, error, error_size) && check_limits(whole, error, error_size) &&
+           check_mail(whole, error, error_size);
 }
 
 static char *copy_text(const char *text)

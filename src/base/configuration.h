@@ -93,7 +93,28 @@ struct configuration {
     int64_t user_reads_burst;
     int64_t address_requests; /* without a valid token */
     int64_t address_requests_burst;
+    /* mail */
+    const char *smtp_url; /* NULL: there is no mailer */
+    const char *smtp_tls; /* starttls, try or off */
+    const char *smtp_ca_file;
+    const char *smtp_user;
+    const char *smtp_password_file;
+    int64_t smtp_timeout;
+    const char *mail_from;
+    const char *mail_reply_to;
+    int64_t mail_connections;
+    int64_t mail_rate; /* messages a second over all hosts; 0: no limit */
+    int64_t mail_attempts;
+    int64_t mail_retry_min;
+    int64_t mail_retry_max;
+    int64_t mail_interval;
+    int64_t mail_lease_time;
+    const char *template_directory;
+    const char *mail_templates;
+    int64_t outbox_keep;    /* after the end of the event */
+    const char *public_url; /* NULL: no links */
     /* scheduler */
+    int64_t reminder_interval;
     int64_t complete_interval;
     int64_t event_work_interval;
     int64_t prune_interval;

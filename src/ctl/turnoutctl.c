@@ -31,7 +31,8 @@ static void print_usage(FILE *to)
         fprintf(to, "  %s%s%s%s\n        %s\n", command_table[i].words,
                 command_table[i].arguments[0] == '\0' ? "" : " ", command_table[i].arguments,
                 marks[command_table[i].whom], command_table[i].help);
-    fprintf(to, "\n[@]: with @worker N (as show processes counts them), @refresher or @scheduler before it, about that "
+    fprintf(to, "\n[@]: with @worker N (as show processes counts them), @refresher, @mailer or @scheduler before it, "
+                "about that "
                 "process only.\n"
                 "Exit status: 0 done, 1 refused or failed, or audit found something, 2 bad usage or configuration, "
                 "3 turnoutd does not answer, or PostgreSQL an audit, 4 reloaded, but not everywhere.\n");

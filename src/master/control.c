@@ -142,7 +142,7 @@ void client_refuse(struct client *client, const char *why)
 static bool find_target(struct client *client, const struct protocol_request *request)
 {
     size_t words = command_address(request->words, request->count);
-    const char *wrong = "expected @worker N, @refresher or @scheduler before the command";
+    const char *wrong = "expected @worker N, @refresher, @mailer or @scheduler before the command";
     int64_t slot = 0;
     client->target = PROCESS_ALL;
     if (words == 0)
@@ -218,7 +218,8 @@ static void run(struct client *client, const struct protocol_request *request)
     if (whom == COMMAND_ALL && client->target.role >= 0)
         client_refuse(client, "the command is about the whole daemon: leave out the process before it");
     else if (whom == COMMAND_ONE && client->target.role < 0)
-        client_refuse(client, "the command is about one process: put @worker N, @refresher or @scheduler before it");
+        client_refuse(client,
+                      "the command is about one process: put @worker N, @refresher, @mailer or @scheduler before it");
     else if (run_with_arguments(client, request->words + used, request->count - used))
         return;
     else if (request->count > used)

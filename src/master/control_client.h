@@ -36,10 +36,11 @@ struct client {
     bool held;
     enum command command;
     struct process_target target;
-    int64_t number;       /* of the ping, the reload or the question that it waits for */
-    int64_t asked_at;     /* monotonic */
-    pid_t pid;            /* that is being replaced, or was asked */
-    struct buffer pieces; /* of the answer, so far */
+    int64_t number;          /* of the ping, the reload or the question that it waits for */
+    enum process_role asked; /* WAIT_ANSWER */
+    int64_t asked_at;        /* monotonic */
+    pid_t pid;               /* that is being replaced, or was asked */
+    struct buffer pieces;    /* of the answer, so far */
 };
 
 /* Sends the answer and closes. */

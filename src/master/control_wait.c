@@ -109,13 +109,17 @@ void client_wait_restart(struct client *client, bool now, int64_t shutdown_timeo
     limit(client, shutdown_timeout + SUCCESSOR_TIME);
 }
 
-static void ask(struct client *client, enum child_question what, const char *argument, int64_t time)
+static void ask(struct client *client, enum process_role role, enum child_question what, const char *argument,
+                int64_t time)
 {
-    const struct process *process = process_find(&(const struct process_target){.role = PROCESS_REFRESHER, .slot = 0});
+    const struct process *process = process_find(&(const struct process_target){.role = (int)role, .slot = 0});
     client->pid = process == NULL ? 0 : process->pid;
-    client->number = process_ask(what, argument);
+    client->asked = role;
+    client->number = process_ask(role, what, argument);
     if (client->number == 0) {
-        say(client, 1, "the refresher does not serve just now; see show processes");
+        char text[96];
+        snprintf(text, sizeof text, "the %s does not serve just now; see show processes", process_role_name(role));
+        say(client, 1, text);
         return;
     }
     client->wait = WAIT_ANSWER;
@@ -134,11 +138,11 @@ void client_wait_cache(struct client *client, char *const *words, size_t count)
     else if (!hot_cache_is_on())
         say(client, 1, "there is no hot cache: cache_size is 0");
     else if (client->command == COMMAND_CACHE_DROP)
-        ask(client, CHILD_QUESTION_CACHE_DROP, argument, ANSWER_TIME);
+        ask(client, PROCESS_REFRESHER, CHILD_QUESTION_CACHE_DROP, argument, ANSWER_TIME);
     else if (client->command == COMMAND_CACHE_WARM)
-        ask(client, CHILD_QUESTION_CACHE_WARM, "", WARM_TIME);
+        ask(client, PROCESS_REFRESHER, CHILD_QUESTION_CACHE_WARM, "", WARM_TIME);
     else if (argument != NULL)
-        ask(client, CHILD_QUESTION_CACHE_KEY, argument, ANSWER_TIME);
+        ask(client, PROCESS_REFRESHER, CHILD_QUESTION_CACHE_KEY, argument, ANSWER_TIME);
     else
         client_wait_reports(client);
 }
@@ -163,9 +167,12 @@ void client_take_piece(struct client *client, const struct process_answer *piece
 /* Who was asked will not answer any more. */
 static void look_for_end(struct client *client)
 {
-    const struct process *process = process_find(&(const struct process_target){.role = PROCESS_REFRESHER, .slot = 0});
-    if (process == NULL || process->pid != client->pid)
-        say(client, 1, "the refresher ended before it answered; try again");
+    const struct process *process = process_find(&(const struct process_target){.role = (int)client->asked, .slot = 0});
+    if (process != NULL && process->pid == client->pid)
+        return;
+    char text[96];
+    snprintf(text, sizeof text, "the %s ended before it answered; try again", process_role_name(client->asked));
+    say(client, 1, text);
 }
 
 void client_look(struct client *client)
@@ -193,7 +200,8 @@ bool client_give_up(struct client *client)
         say(client, 1, text);
         return true;
     case WAIT_ANSWER:
-        say(client, 1, "the refresher does not answer; see show processes");
+        snprintf(text, sizeof text, "the %s does not answer; see show processes", process_role_name(client->asked));
+        say(client, 1, text);
         return true;
     case WAIT_RELOAD:
     case WAIT_NOTHING:

@@ -28,7 +28,7 @@
 struct process_table process_table;
 #define table process_table
 
-static const char *const role_names[] = {"worker", "refresher", "scheduler"};
+static const char *const role_names[] = {"worker", "refresher", "mailer", "scheduler"};
 static const char *const state_names[] = {"starting", "ready", "stopping", "backoff", "failed"};
 
 const char *process_role_name(enum process_role role)
@@ -375,6 +375,8 @@ int process_supervise(void)
     tell_readiness();
     if (table.options.refresher)
         find_row(PROCESS_REFRESHER, 0);
+    if (table.options.mailer)
+        find_row(PROCESS_MAILER, 0);
     find_row(PROCESS_SCHEDULER, 0);
     adjust_workers();
     int status = start_due();

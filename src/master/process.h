@@ -11,8 +11,9 @@
 #include "base/child.h"
 #include "base/configuration.h"
 
-/* In the order in which they are shown. The refresher is there where the cache is on (cache_size is not 0). */
-enum process_role { PROCESS_WORKER, PROCESS_REFRESHER, PROCESS_SCHEDULER, PROCESS_ROLE_COUNT };
+/* In the order in which they are shown. The refresher is there where the cache is on (cache_size is not 0), the mailer
+ * where there is a server to send to (smtp_url is set). */
+enum process_role { PROCESS_WORKER, PROCESS_REFRESHER, PROCESS_MAILER, PROCESS_SCHEDULER, PROCESS_ROLE_COUNT };
 
 enum process_state {
     PROCESS_STARTING, /* forked; has not said that it serves */
@@ -78,6 +79,7 @@ struct process_options {
     void (*answered)(void *context, const struct process_answer *answer);
     void *context;
     bool refresher;            /* there shall be one */
+    bool mailer;               /* the same */
     int64_t ping_interval_max; /* microseconds: who watches the master wants to hear of pongs that often */
 };
 
@@ -145,9 +147,9 @@ bool process_bad_start(void);
 /* Tells the children that are meant what to log. */
 void process_log_level(enum log_level level, const struct process_target *target);
 
-/* Asks the refresher; returns the number of the question, whose answer comes in pieces. 0: there is none that serves,
- * or it takes no more questions just now. */
-int64_t process_ask(enum child_question what, const char *argument) MUST_CHECK;
+/* Asks the only process of a role; returns the number of the question, whose answer comes in pieces. 0: there is none
+ * that serves, or it takes no more questions just now. */
+int64_t process_ask(enum process_role role, enum child_question what, const char *argument) MUST_CHECK;
 
 /* Calls `row` for every row in use that is meant, workers first. */
 void process_each(const struct process_target *target, void (*row)(void *context, const struct process *process),

@@ -215,9 +215,9 @@ int64_t process_last_answer(void)
     return last;
 }
 
-int64_t process_ask(enum child_question what, const char *argument)
+int64_t process_ask(enum process_role role, enum child_question what, const char *argument)
 {
-    const struct process *process = process_find(&(const struct process_target){.role = PROCESS_REFRESHER, .slot = 0});
+    const struct process *process = process_find(&(const struct process_target){.role = (int)role, .slot = 0});
     if (process == NULL || !process_is_alive(process) || process->state != PROCESS_READY)
         return 0;
     struct message_writer *writer = message_begin(CHILD_MESSAGE_ASK);

@@ -13,6 +13,7 @@ unsigned tally_role(enum process_role role)
 {
     static const unsigned roles[] = {[PROCESS_WORKER] = LABEL_ROLE_WORKER,
                                      [PROCESS_REFRESHER] = LABEL_ROLE_REFRESHER,
+                                     [PROCESS_MAILER] = LABEL_ROLE_MAILER,
                                      [PROCESS_SCHEDULER] = LABEL_ROLE_SCHEDULER};
     return roles[role];
 }

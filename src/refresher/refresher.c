@@ -383,6 +383,9 @@ static void on_ask(void *context, int64_t number, enum child_question what, cons
         status = 1;
         buffer_append_text(&text, "PostgreSQL is away");
         break;
+    case CHILD_QUESTION_MAIL_SHOW:
+    case CHILD_QUESTION_MAIL_TEST:
+        INVARIANT(!"the refresher is not asked about mail");
     }
     child_answer(refresher.child, number, status, buffer_bytes(&text), buffer_length(&text));
     buffer_free(&text);

@@ -83,7 +83,9 @@ static unsigned slot_of(unsigned role, int slot)
     INVARIANT(role < LABEL_ROLE_COUNT && slot >= 0 && slot < STATISTICS_WORKERS_MAX);
     if (role == LABEL_ROLE_WORKER)
         return STATISTICS_WORKERS_FROM + (unsigned)slot;
-    return role == LABEL_ROLE_MASTER ? 0 : role == LABEL_ROLE_SCHEDULER ? 1 : 2;
+    static const unsigned char places[LABEL_ROLE_COUNT] = {
+        [LABEL_ROLE_MASTER] = 0, [LABEL_ROLE_SCHEDULER] = 1, [LABEL_ROLE_REFRESHER] = 2, [LABEL_ROLE_MAILER] = 3};
+    return places[role];
 }
 
 void statistics_create(void)

@@ -58,8 +58,8 @@ typedef _Atomic int64_t statistics_cell;
 #error "a process that dies within an update would leave half of it: 64-bit atomics must need no lock"
 #endif
 
-/* The master, the scheduler, the refresher, and each worker. */
-enum { STATISTICS_WORKERS_MAX = 256, STATISTICS_WORKERS_FROM = 3, STATISTICS_SLOTS = 259 };
+/* The master, the scheduler, the refresher, the mailer, and each worker. */
+enum { STATISTICS_WORKERS_MAX = 256, STATISTICS_WORKERS_FROM = 4, STATISTICS_SLOTS = 260 };
 
 /* Written by its own process alone. Aligned and padded to whole pages of the machine, so that two processes never write
  * to one cache line. */

@@ -13,7 +13,8 @@
     LABEL(ROLE_MASTER, STATISTICS_TAG("role", "master"))       \
     LABEL(ROLE_WORKER, STATISTICS_TAG("role", "worker"))       \
     LABEL(ROLE_REFRESHER, STATISTICS_TAG("role", "refresher")) \
-    LABEL(ROLE_SCHEDULER, STATISTICS_TAG("role", "scheduler"))
+    LABEL(ROLE_SCHEDULER, STATISTICS_TAG("role", "scheduler")) \
+    LABEL(ROLE_MAILER, STATISTICS_TAG("role", "mailer"))
 
 #define STATISTICS_STATE_LABELS(LABEL)                         \
     LABEL(STATE_STARTING, STATISTICS_TAG("state", "starting")) \
@@ -155,14 +156,15 @@
     LABEL(DROP_IDENTITY_UNUSABLE, STATISTICS_TAG("what", "identity") "," STATISTICS_TAG("reason", "unusable"))
 
 /* A pool exists in one role only, so the two labels are one list. */
-#define STATISTICS_POOL_LABELS(LABEL)                                                                    \
-    LABEL(POOL_WORKER_READ, STATISTICS_TAG("role", "worker") "," STATISTICS_TAG("pool", "read"))         \
-    LABEL(POOL_WORKER_WRITE, STATISTICS_TAG("role", "worker") "," STATISTICS_TAG("pool", "write"))       \
-    LABEL(POOL_WORKER_BUSY, STATISTICS_TAG("role", "worker") "," STATISTICS_TAG("pool", "busy"))         \
-    LABEL(POOL_SCHEDULER_APP, STATISTICS_TAG("role", "scheduler") "," STATISTICS_TAG("pool", "app"))     \
-    LABEL(POOL_SCHEDULER_OWNER, STATISTICS_TAG("role", "scheduler") "," STATISTICS_TAG("pool", "owner")) \
-    LABEL(POOL_REFRESHER_FEED, STATISTICS_TAG("role", "refresher") "," STATISTICS_TAG("pool", "feed"))   \
-    LABEL(POOL_REFRESHER_RENDER, STATISTICS_TAG("role", "refresher") "," STATISTICS_TAG("pool", "render"))
+#define STATISTICS_POOL_LABELS(LABEL)                                                                      \
+    LABEL(POOL_WORKER_READ, STATISTICS_TAG("role", "worker") "," STATISTICS_TAG("pool", "read"))           \
+    LABEL(POOL_WORKER_WRITE, STATISTICS_TAG("role", "worker") "," STATISTICS_TAG("pool", "write"))         \
+    LABEL(POOL_WORKER_BUSY, STATISTICS_TAG("role", "worker") "," STATISTICS_TAG("pool", "busy"))           \
+    LABEL(POOL_SCHEDULER_APP, STATISTICS_TAG("role", "scheduler") "," STATISTICS_TAG("pool", "app"))       \
+    LABEL(POOL_SCHEDULER_OWNER, STATISTICS_TAG("role", "scheduler") "," STATISTICS_TAG("pool", "owner"))   \
+    LABEL(POOL_REFRESHER_FEED, STATISTICS_TAG("role", "refresher") "," STATISTICS_TAG("pool", "feed"))     \
+    LABEL(POOL_REFRESHER_RENDER, STATISTICS_TAG("role", "refresher") "," STATISTICS_TAG("pool", "render")) \
+    LABEL(POOL_MAILER, STATISTICS_TAG("role", "mailer") "," STATISTICS_TAG("pool", "mail"))
 
 /* Of keys of the hot cache, in the order of enum hot_pattern. */
 #define STATISTICS_PATTERN_LABELS(LABEL)                     \

@@ -12,7 +12,7 @@ import sys
 # Folders of src by layer: each may include itself and any layer below, never a folder of its own layer.
 LAYERS = {
     "base": 0,
-    "shm": 1, "http": 1, "pg": 1, "redis": 1, "identity": 1,
+    "shm": 1, "http": 1, "pg": 1, "redis": 1, "identity": 1, "mail": 1,
     "registration": 2,
     "api": 3,
     "worker": 4, "refresher": 4, "mailer": 4, "scheduler": 4,

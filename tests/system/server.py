@@ -139,6 +139,7 @@ class Turnout:
             "database": database,
             "database_owner": database_owner,
             "sql_directory": TOP / "sql",
+            "template_directory": TOP / "conf" / "templates",
             **NO_LIMITS,
             "jwt_keys_file": self.folder / "jwks.json",
             "jwt_issuer": ISSUER,

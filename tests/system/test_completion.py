@@ -40,7 +40,7 @@ def table():
     return [(words.split(), whom) for words, _, _, whom, _ in lines]
 
 
-PROCESSES = {"@worker", "@refresher", "@scheduler"}
+PROCESSES = {"@worker", "@refresher", "@mailer", "@scheduler"}
 
 
 def test_every_command_of_the_table_is_offered_word_by_word():
@@ -69,7 +69,7 @@ def test_processes_can_be_named(words, offered):
 def test_where_bash_cuts_words_at_the_sign_only_what_is_behind_it_is_offered():
     """As bash does when somebody types."""
     assert complete("turnoutctl", "@", "w", breaks=" @:") == {"worker"}
-    assert complete("turnoutctl", "@", breaks=" @:") == {"worker", "refresher", "scheduler"}
+    assert complete("turnoutctl", "@", breaks=" @:") == {"worker", "refresher", "mailer", "scheduler"}
 
 
 def test_options_belong_to_their_command():

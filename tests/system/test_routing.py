@@ -47,7 +47,7 @@ def test_who_is_not_there_is_refused_with_a_status(turnout):
                                      (["@worker", "7", "restart"], 1, "there is no worker 7"),
                                      (["@worker", "99999999999999999999", "ping"], 2, "expected @worker N"),
                                      (["@worker", "ping"], 2, "expected @worker N"),
-                                     (["@master", "ping"], 2, "expected @worker N, @refresher or @scheduler"),
+                                     (["@master", "ping"], 2, "expected @worker N, @refresher, @mailer or @scheduler"),
                                      (["@", "ping"], 2, "expected @worker N"),
                                      (["@worker", "1"], 2, "unknown command"),
                                      (["@worker", "1", "dance"], 2, "unknown command"),

@@ -1,0 +1,1 @@
+EXTRA_DIST += src/mail/README.md src/mail/letter.h
