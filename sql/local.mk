@@ -54,6 +54,8 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/json_whole_number.sql \
   sql/rules/keep_answers.sql \
   sql/rules/lock_event.sql \
+  sql/rules/mail_group.sql \
+  sql/rules/mail_wanted.sql \
   sql/rules/may_manage_event.sql \
   sql/rules/microseconds.sql \
   sql/rules/new_event.sql \
