@@ -20,6 +20,9 @@ WEIGHTS = {"worker": 60, "backend": 8, "terminate": 10, "refresher": 8, "schedul
 BATCHES = ("registration_batch", "registration_batch_keyed")  # as the server prepares them
 # What is done by kill -9; the others are counted beside them.
 KILLS = ("worker", "master", "refresher", "scheduler", "backend")
+# Requests that are to be in flight when something dies, and seconds in which what is to be hit may come to be at work.
+IN_FLIGHT = 10
+MOMENT = 1
 
 
 def role_of(pid):
@@ -49,6 +52,25 @@ class Harm:
         missing = [kind for kind in WEIGHTS if not self.hits[kind]]
         return self.random.choice(missing) if missing else self.random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
 
+    def is_due(self):
+        """Whether there is enough to be hit; where there is not, people hurry. However fast the server is and however few they are,
+        there is something in flight a moment later."""
+        if len(self.crowd.in_flight) >= min(IN_FLIGHT, len(self.crowd.people) // 2):
+            return True
+        self.crowd.hurry()
+        return False
+
+    def _hurried(self, look):
+        """What look() finds as soon as it finds anything, people being in a hurry meanwhile; None where it takes too long."""
+        deadline = time.monotonic() + MOMENT
+        while time.monotonic() < deadline:
+            found = look()
+            if found:
+                return found
+            self.crowd.hurry()
+            time.sleep(0.002)
+        return None
+
     def one(self, kind):
         """One fault of a kind. A victim that is not there just now (it is being restarted) is no fault."""
         in_flight, lost, at = len(self.crowd.in_flight), self.crowd.lost, time.time()
@@ -62,7 +84,7 @@ class Harm:
         victim, hit = found
         if kind == "worker":
             # Its clients hear of it at once: the connections are closed with it. Those of a master's workers may still be answered.
-            deadline = time.monotonic() + 1
+            deadline = time.monotonic() + MOMENT
             while self.crowd.lost == lost and time.monotonic() < deadline:
                 time.sleep(0.002)
             hit = self.crowd.lost - lost
@@ -109,7 +131,9 @@ class Harm:
         return self.session.execute(query, (self.daemons[0].database,)).fetchall()
 
     def _busy(self):
-        return self._sql("select pid from pg_stat_activity where datname = %s and application_name like 'turnout%%' and state = 'active'")
+        """Backends at work, as soon as there are any."""
+        return self._hurried(lambda: self._sql(
+            "select pid from pg_stat_activity where datname = %s and application_name like 'turnout%%' and state = 'active'"))
 
     def backend(self):
         """kill -9 of a backend that is at work: PostgreSQL ends all others, too, and recovers."""
@@ -123,10 +147,10 @@ class Harm:
 
     def terminate(self):
         """Cuts the connection of a daemon to PostgreSQL from that side, in the statement that sees it at work."""
-        rows = self._sql("""
+        rows = self._hurried(lambda: self._sql("""
             select v.pid, pg_terminate_backend(v.pid)
             from (select pid from pg_stat_activity
-                  where datname = %s and application_name like 'turnout%%' and state = 'active' order by random() limit 1) v""")
+                  where datname = %s and application_name like 'turnout%%' and state = 'active' order by random() limit 1) v"""))
         return (rows[0][0], 1) if rows else None
 
     def statement(self):
@@ -134,9 +158,7 @@ class Harm:
         the answer."""
         moment, name = self.random.choice(("before", "during", "after")), self.random.choice(BATCHES)
         self.proxy.cut(name, moment)
-        deadline = time.monotonic() + 1
-        while not self.proxy.fired and time.monotonic() < deadline:
-            time.sleep(0.002)
+        self._hurried(lambda: self.proxy.fired)
         hit = len(self.proxy.fired)
         self.proxy.cuts = []
         return f"{name} {moment}", hit

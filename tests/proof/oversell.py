@@ -148,7 +148,8 @@ class Round:
                                      or crowd.decided < self.options.requests):
             # Nobody gets anywhere when all die all the time: some requests are decided between two faults.
             decided = crowd.decided + pace.randrange(1, self.options.pace)
-            while thread.is_alive() and (crowd.decided < decided or len(crowd.in_flight) < 10) and time.monotonic() < patience:
+            while (thread.is_alive() and time.monotonic() < patience
+                   and (crowd.decided < decided or (self.options.kills and not harm.is_due()))):
                 time.sleep(0.004)
             if time.monotonic() > patience:
                 self.complaints.append(f"only {harm.kills} kills hit work in flight: {dict(harm.hits)}")
@@ -159,6 +160,7 @@ class Round:
             if self.complaints:
                 break
         crowd.going = False
+        crowd.hurry()
         took = time.monotonic() - began
         thread.join(180)
         if thread.is_alive():

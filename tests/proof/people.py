@@ -44,11 +44,11 @@ class Crowd:
         self.people = [Person(self, person, sign(person)) for person in world["people"]]
         self.organizer = Organizer(self, {"email": world["organizers"][0]}, sign({"email": world["organizers"][0], "kind": "employee",
                                                                                  "department": None}))
-        self.error = self.loop = None
+        self.error = self.loop = self.thinking = None
 
     async def live(self):
         """Until `going` is false, and everybody has ended what they began."""
-        self.loop = asyncio.get_running_loop()
+        self.loop, self.thinking = asyncio.get_running_loop(), asyncio.Event()
         everybody = [*self.people, self.organizer]
         try:
             await asyncio.gather(*(person.live() for person in everybody))
@@ -72,6 +72,21 @@ class Crowd:
         for person in self.people:
             person.close()
         await asyncio.sleep(0)
+
+    def hurry(self):
+        """Everybody who thinks about what they want next comes at once. From any thread."""
+        with contextlib.suppress(RuntimeError):  # the clients have just ended
+            if self.loop is not None:
+                self.loop.call_soon_threadsafe(self._hurry)
+
+    def _hurry(self):
+        self.thinking.set()
+        self.thinking = asyncio.Event()
+
+    async def pause(self, seconds):
+        """To think, or until all are in a hurry."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self.thinking.wait(), seconds)
 
     def cut(self, count):
         """Clients let go in the middle of a request; answers how many there were. From any thread."""
@@ -101,7 +116,7 @@ class Person:
 
     async def live(self):
         # Not everybody at the same moment, but nearly.
-        await asyncio.sleep(self.random.uniform(0, 2 * self.crowd.think))
+        await self.crowd.pause(self.random.uniform(0, 2 * self.crowd.think))
         while self.crowd.going:
             event = self.pick()
             if event not in self.held:
@@ -111,7 +126,7 @@ class Person:
             else:
                 await self.order("register", event)
             if self.crowd.going:
-                await asyncio.sleep(self.random.expovariate(1 / self.crowd.think))
+                await self.crowd.pause(self.random.expovariate(1 / self.crowd.think))
 
     def pick(self):
         events = self.crowd.world["events"]
