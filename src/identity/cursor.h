@@ -9,12 +9,12 @@
 
 #include "base/object.h"
 #include "base/uuid.h"
+#include "identity/seal.h"
 
 #define CURSOR_TEXT_MAX 240
 /* Bytes of the text that a list is ordered by, with the NUL: 32 characters of UTF-8. */
 #define CURSOR_NAME_SIZE 129
-/* A shorter key is a bad start, which whoever reads the file says (32 bytes of base64 are 192 random bits). */
-#define CURSOR_KEY_SIZE_MIN 32
+#define CURSOR_KEY_SIZE_MIN SEAL_KEY_SIZE_MIN
 
 struct cursor {
     int64_t place; /* microseconds since 1970, or another number that the list is ordered by */
@@ -22,7 +22,7 @@ struct cursor {
     char name[CURSOR_NAME_SIZE]; /* "" where the list is ordered by numbers */
 };
 
-/* Once per process, before the others; again replaces the key. At least CURSOR_KEY_SIZE_MIN bytes. */
+/* As seal_set_key: it is that key. */
 void cursor_set_key(const void *key, size_t length);
 /* Wipes and frees the key. */
 void cursor_forget_key(void);

@@ -1,0 +1,63 @@
+/* link_token: bytes: form (1) | group (1) | id (16) | seal (16). 34 bytes, 46 characters. Worker and mailer. */
+#include "identity/link_token.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "identity/base64url.h"
+#include "identity/seal.h"
+
+#define PURPOSE "turnout unsubscribe"
+/* Changes with the layout; links of older mails must go on working, so an older form is then read, too. */
+#define FORM 1
+#define BODY_SIZE 18
+#define WHOLE_SIZE (BODY_SIZE + SEAL_SIZE)
+
+/* The rule is turnout.mail_group; a test compares. The place in this table is the byte in the token: only ever
+ * appended to. */
+static const struct {
+    const char *kind;
+    const char *group;
+} groups[] = {{"reminder", "reminders"}, {"survey_invitation", "surveys"}};
+#define GROUP_COUNT (sizeof groups / sizeof groups[0])
+
+void link_token_sign(const struct link_token *token, char text[LINK_TOKEN_TEXT_MAX])
+{
+    unsigned char bytes[WHOLE_SIZE] = {FORM};
+    char id[UUID_TEXT_SIZE];
+    size_t group = 0;
+    _Static_assert((WHOLE_SIZE * 4 + 2) / 3 < LINK_TOKEN_TEXT_MAX, "a token fits its text");
+    while (group < GROUP_COUNT && strcmp(groups[group].group, token->group) != 0)
+        group++;
+    INVARIANT(group < GROUP_COUNT && uuid_parse(token->user_id, strlen(token->user_id), id));
+    bytes[1] = (unsigned char)group;
+    uuid_to_bytes(id, bytes + 2);
+    seal_make(PURPOSE, bytes, BODY_SIZE, NULL, bytes + BODY_SIZE);
+    INVARIANT(base64url_encode(bytes, sizeof bytes, text) < LINK_TOKEN_TEXT_MAX);
+}
+
+bool link_token_verify(const char *text, struct link_token *token)
+{
+    unsigned char bytes[WHOLE_SIZE];
+    ssize_t size = base64url_decode(text, strnlen(text, LINK_TOKEN_TEXT_MAX), bytes, sizeof bytes);
+    if (size != WHOLE_SIZE || bytes[0] != FORM || bytes[1] >= GROUP_COUNT ||
+        !seal_fits(PURPOSE, bytes, BODY_SIZE, NULL, bytes + BODY_SIZE))
+        return false;
+    uuid_from_bytes(bytes + 2, token->user_id);
+    token->group = groups[bytes[1]].group;
+    return true;
+}
+
+bool link_token_unsubscribe_url(const char *public_url, const char *user_id, const char *kind, char *url, size_t size)
+{
+    struct link_token token;
+    char text[LINK_TOKEN_TEXT_MAX];
+    size_t group = 0;
+    while (group < GROUP_COUNT && strcmp(groups[group].kind, kind) != 0)
+        group++;
+    if (public_url == NULL || group == GROUP_COUNT || !uuid_parse(user_id, strlen(user_id), token.user_id))
+        return false;
+    token.group = groups[group].group;
+    link_token_sign(&token, text);
+    return (size_t)snprintf(url, size, "%s/api/mail/unsubscribe?token=%s", public_url, text) < size;
+}
