@@ -80,7 +80,7 @@ static const struct option table[] = {
     {"db_statement_timeout", OPTION_DURATION, PLACE(db_statement_timeout), "5s", 10 * MS, HOUR, true, "for one statement"},
     {"db_idle_time", OPTION_DURATION, PLACE(db_idle_time), "5m", 10 * MS, DAY, true, "a connection above the minimum closes when idle for so long"},
     {"db_lifetime", OPTION_DURATION, PLACE(db_lifetime), "1h", SECOND, 30 * DAY, true, "a connection is replaced after so long"},
-    {"batch_max", OPTION_COUNT, PLACE(batch_max), "128", 1, 1000, true, "registrations and cancels that one statement decides, at most"},
+    {"batch_max", OPTION_COUNT, PLACE(batch_max), "256", 1, 1000, true, "registrations and cancels that one statement decides, at most"},
     {"queue_max", OPTION_COUNT, PLACE(queue_max), "5000", 1, 1000000, true, "registrations and cancels that may wait in a worker"},
     {"queue_timeout", OPTION_DURATION, PLACE(queue_timeout), "5s", 10 * MS, 10 * MINUTE, true, "how long one may wait there until it is refused"},
     {"sql_directory", OPTION_TEXT, PLACE(sql_directory), TURNOUT_SQLDIR, 0, 0, false, "folder of the migrations and rules"},

@@ -162,7 +162,7 @@ def main():
     parser.add_argument("--connections", type=int, default=1000, help="of the load generator")
     parser.add_argument("--people", type=int, default=40000, help="who register in each run, at most")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=128, help="batch_max, and what a call of the function alone holds")
+    parser.add_argument("--batch", type=int, default=256, help="batch_max, and what a call of the function alone holds")
     parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS, help="of pgbench with a transaction each")
     parser.add_argument("--only", choices=("hot", "spread"))
     wishes = parser.parse_args()

@@ -160,7 +160,7 @@ def test_who_is_told_to_come_back_does_so_after_the_time_that_was_said_until_the
     register = report["requests"]["register"]
     assert report["answered"] == 3 and report["failed"] == report["unanswered"] == 0, report["failures"]
     assert register["kinds"] == {"201 registered": 1, "200 registered": 2}
-    assert register["not_now"] == {"429 rate-limited": register["retries"]} and register["retries"] >= 1
+    assert register["not_now"] == {"429 rate-limited": register["retries"]} and 1 <= register["retries"] < 20
     # from the first attempt on, although each attempt was answered at once
     assert report["latency_ms"]["max"] >= 900
     with Loader(turnout, [event], people=0, mix=EACH.replace("retry = 429 503\n", ""), tokens=tokens, connections=3) as load:

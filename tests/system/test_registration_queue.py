@@ -34,7 +34,7 @@ def test_those_who_come_while_a_call_is_in_flight_form_the_next_one(place, most,
         place.wait(7)
     assert [answer.status for answer in answers(begun)] == [201] * 8
     assert place.figure(CALLS) - before == calls, "7 wait: one call of 7, or of 3, 3 and 1"
-    reload(place.turnout, batch_max="128")
+    reload(place.turnout, batch_max="256")
 
 
 def test_one_call_decides_for_several_events_and_people_who_leave(place):
