@@ -10,6 +10,7 @@ nobase_dist_pkgdata_DATA = \
   sql/schema/0008_cache.sql \
   sql/schema/0009_event_work.sql \
   sql/schema/0010_audit.sql \
+  sql/schema/0011_mail.sql \
   sql/rules/api_time.sql \
   sql/rules/audit_difference.sql \
   sql/rules/audit_event.sql \
@@ -54,7 +55,14 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/json_whole_number.sql \
   sql/rules/keep_answers.sql \
   sql/rules/lock_event.sql \
+  sql/rules/mail_done.sql \
   sql/rules/mail_group.sql \
+  sql/rules/mail_lease.sql \
+  sql/rules/mail_letters.sql \
+  sql/rules/mail_release.sql \
+  sql/rules/mail_renew.sql \
+  sql/rules/mail_status.sql \
+  sql/rules/mail_take_back.sql \
   sql/rules/mail_wanted.sql \
   sql/rules/may_manage_event.sql \
   sql/rules/microseconds.sql \
@@ -94,6 +102,7 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/users_known.sql \
   sql/rules/users_seen.sql \
   sql/rules/waitlist_place.sql \
-  sql/rules/write_with_key.sql
+  sql/rules/write_with_key.sql \
+  sql/rules/zone_offset.sql
 
 EXTRA_DIST += sql/README.md

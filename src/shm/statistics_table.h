@@ -261,6 +261,33 @@
     LABEL(RESULT_OK, STATISTICS_TAG("result", "ok")) \
     LABEL(RESULT_FAILED, STATISTICS_TAG("result", "failed"))
 
+#define STATISTICS_MAIL_KIND_LABELS(LABEL)                                          \
+    LABEL(MAIL_KIND_CONFIRMATION, STATISTICS_TAG("mail", "confirmation"))           \
+    LABEL(MAIL_KIND_WAITLISTED, STATISTICS_TAG("mail", "waitlisted"))               \
+    LABEL(MAIL_KIND_PROMOTED, STATISTICS_TAG("mail", "promoted"))                   \
+    LABEL(MAIL_KIND_CANCELLED, STATISTICS_TAG("mail", "cancelled"))                 \
+    LABEL(MAIL_KIND_CHANGED, STATISTICS_TAG("mail", "changed"))                     \
+    LABEL(MAIL_KIND_EVENT_CANCELLED, STATISTICS_TAG("mail", "event_cancelled"))     \
+    LABEL(MAIL_KIND_REMINDER, STATISTICS_TAG("mail", "reminder"))                   \
+    LABEL(MAIL_KIND_SURVEY_INVITATION, STATISTICS_TAG("mail", "survey_invitation")) \
+    LABEL(MAIL_KIND_OTHER, STATISTICS_TAG("mail", "other"))
+
+/* GIVEN_UP: cut when the mailer had to end; it may have arrived. UNSENT: this host could not send. */
+#define STATISTICS_MAIL_OUTCOME_LABELS(LABEL)                             \
+    LABEL(MAIL_OUTCOME_SENT, STATISTICS_TAG("outcome", "sent"))           \
+    LABEL(MAIL_OUTCOME_TEMPORARY, STATISTICS_TAG("outcome", "temporary")) \
+    LABEL(MAIL_OUTCOME_PERMANENT, STATISTICS_TAG("outcome", "permanent")) \
+    LABEL(MAIL_OUTCOME_SLOW, STATISTICS_TAG("outcome", "slow"))           \
+    LABEL(MAIL_OUTCOME_UNSENT, STATISTICS_TAG("outcome", "unsent"))       \
+    LABEL(MAIL_OUTCOME_GIVEN_UP, STATISTICS_TAG("outcome", "given-up"))
+
+/* Of the outbox. DUE: owed, and the time has come. */
+#define STATISTICS_MAIL_STATE_LABELS(LABEL)                     \
+    LABEL(MAIL_STATE_OWED, STATISTICS_TAG("state", "owed"))     \
+    LABEL(MAIL_STATE_DUE, STATISTICS_TAG("state", "due"))       \
+    LABEL(MAIL_STATE_LEASED, STATISTICS_TAG("state", "leased")) \
+    LABEL(MAIL_STATE_DEAD, STATISTICS_TAG("state", "dead"))
+
 #define STATISTICS_VERSION_LABELS(LABEL) LABEL(VERSION_OWN, STATISTICS_TAG("version", PACKAGE_VERSION))
 
 /* DIMENSION(symbol): one list of labels. ROUTE is not among them: its texts are not known here. */
@@ -287,6 +314,9 @@
     DIMENSION(IDEMPOTENCY)                   \
     DIMENSION(JOB)                           \
     DIMENSION(RESULT)                        \
+    DIMENSION(MAIL_KIND)                     \
+    DIMENSION(MAIL_OUTCOME)                  \
+    DIMENSION(MAIL_STATE)                    \
     DIMENSION(PATTERN)                       \
     DIMENSION(SOURCE)                        \
     DIMENSION(UNPUBLISHED)                   \
@@ -400,6 +430,24 @@
     FAMILY(AUDIT_ROUND, LATEST, MICROSECONDS, "audit_round_timestamp_seconds", NONE, NONE,                             \
            "When all events had been audited for the last time, by all hosts together, in seconds since 1970; 0: not " \
            "yet.")                                                                                                     \
+    FAMILY(MAIL, COUNTER, NUMBER, "mail_total", MAIL_KIND, MAIL_OUTCOME,                                               \
+           "Tries to send a letter, by what became of it.")                                                            \
+    FAMILY(MAIL_SECONDS, HISTOGRAM, MICROSECONDS, "mail_send_seconds", NONE, NONE,                                     \
+           "How long letters took that were sent, from when they were begun until the server had taken them.")         \
+    FAMILY(MAIL_OUTBOX, LATEST, NUMBER, "mail_outbox", MAIL_STATE, NONE,                                               \
+           "Letters of the outbox, over all hosts, as last seen.")                                                     \
+    FAMILY(MAIL_OLDEST, LATEST, MICROSECONDS, "mail_oldest_due_seconds", NONE, NONE,                                   \
+           "How long the oldest letter that is due has been waiting, as last seen; 0: none is.")                       \
+    FAMILY(MAIL_WAITING, GAUGE, NUMBER, "mail_waiting", NONE, NONE, "Letters that a mailer has taken and not begun.")  \
+    FAMILY(MAIL_IN_FLIGHT, GAUGE, NUMBER, "mail_in_flight", NONE, NONE,                                                \
+           "Letters that are being sent, or were and are not committed: what a crash now can repeat.")                 \
+    FAMILY(MAIL_CONNECTIONS, GAUGE, NUMBER, "mail_connections", NONE, NONE, "Connections to the SMTP server.")         \
+    FAMILY(MAIL_CONNECTS, COUNTER, NUMBER, "mail_connects_total", RESULT, NONE,                                        \
+           "Attempts to connect to the SMTP server.")                                                                  \
+    FAMILY(MAIL_UNREACHABLE, GAUGE, NUMBER, "mail_unreachable", NONE, NONE,                                            \
+           "1: this host cannot send mail just now; 0: it can, or has not tried.")                                     \
+    FAMILY(MAIL_PAUSED, GAUGE, NUMBER, "mail_paused", NONE, NONE,                                                      \
+           "1: turnoutctl mail pause is in force, as last heard.")                                                     \
     FAMILY(CACHE_RENDERS, COUNTER, NUMBER, "cache_renders_total", PATTERN, NONE,                                       \
            "Bodies rendered by PostgreSQL for the hot cache.")                                                         \
     FAMILY(CACHE_FILLS, COUNTER, NUMBER, "cache_fills_total", PATTERN, SOURCE,                                         \

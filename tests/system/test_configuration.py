@@ -48,7 +48,7 @@ def test_every_option_stands_in_the_sample_with_its_default(configured):
     sample = sample_options()
     assert sample.keys() == printed.keys()
     # Defaults that name folders are made by configure.
-    folders = ("sql_directory", "jwt_keys_file", "cursor_key_file")
+    folders = ("sql_directory", "template_directory", "jwt_keys_file", "cursor_key_file")
     for name, (_, default, _) in printed.items():
         if name not in folders and default != "(not set)":
             assert sample[name] == default, name
@@ -113,6 +113,31 @@ def test_redis_is_a_socket_or_a_host_but_not_both(configured):
     done = turnoutd(configured, "--check-config")
     assert done.returncode == 2
     assert done.stderr.endswith(": redis: expected no redis_socket beside it\n")
+
+
+MAIL = {"smtp_url": "smtp://mail.example.com:25", "mail_from": "Events <events@example.com>"}
+
+
+@pytest.mark.parametrize("good, bad, complaint", [
+    (MAIL, {"mail_from": None}, ": smtp_url: expected mail_from beside it\n"),
+    ({**MAIL, "smtp_tls": "try"}, {"smtp_tls": "yes"}, ": smtp_tls: expected starttls, try or off\n"),
+    ({}, {"smtp_user": "turnout"}, ": smtp_user: expected smtp_password_file beside it\n"),
+    ({}, {"smtp_password_file": "/nonexistent"}, ": smtp_password_file: expected smtp_user beside it\n"),
+    ({"mail_retry_min": "1m", "mail_retry_max": "1m"}, {"mail_retry_min": "61s"}, ": mail_retry_min: expected at most mail_retry_max\n"),
+    ({"public_url": "https://events.example.com/turnout"}, {"public_url": "https://events.example.com/"},
+     ": public_url: expected https://host or http://host, without a slash at its end\n"),
+    ({"public_url": "http://localhost:8080"}, {"public_url": "events.example.com"},
+     ": public_url: expected https://host or http://host, without a slash at its end\n"),
+])
+def test_options_of_mail_that_do_not_fit_together_are_one_line(configured, good, bad, complaint):
+    configured.configure(**good)
+    assert turnoutd(configured, "--check-config").returncode == 0, good
+    configured.configure(**bad)
+    for arguments in (("--check-config",), ()):
+        done = turnoutd(configured, *arguments)
+        assert done.returncode == 2
+        assert done.stderr.endswith(complaint)
+        assert done.stderr.count("\n") == 1
 
 
 def test_a_secret_that_everybody_may_read_is_refused(configured):

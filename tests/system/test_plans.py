@@ -105,6 +105,12 @@ def samples(watched):
         "prune_changes": [["3600000000 microseconds"]],
         "prune_idempotency_keys": [["86400000000 microseconds"]],
         "audit_step": [["1000", "0"]],
+        "mail_lease": [["plans/1", "100", "60000000 microseconds", "0", "12", None], ["plans/1", "100", "60000000 microseconds", "50", "12", "1700000000.5/17"]],
+        "mail_done": [["plans/1", "{1,2,3}", '{"sent","temporary","unsent"}', '{NULL,"450 later","away"}', "12", "60000000 microseconds",
+                       "3600000000 microseconds"]],
+        "mail_renew": [["plans/1", "{1,2,3}", "60000000 microseconds"]],
+        "mail_release": [["plans/1", "true", "12"]],
+        "mail_status": [[]],
         "job_started": [["plans", "host"]],
         "job_finished": [["1", "done", "5", None]],
     }
