@@ -18,6 +18,7 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/audit_note.sql \
   sql/rules/audit_step.sql \
   sql/rules/cache_begin.sql \
+  sql/rules/cache_calendar.sql \
   sql/rules/cache_event.sql \
   sql/rules/cache_events_list.sql \
   sql/rules/cache_probe.sql \
@@ -25,6 +26,7 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/cache_stats.sql \
   sql/rules/cache_user.sql \
   sql/rules/cache_warm.sql \
+  sql/rules/calendar_fields.sql \
   sql/rules/cancel_many.sql \
   sql/rules/cancel_people.sql \
   sql/rules/changes_since.sql \

@@ -123,8 +123,14 @@ static bool is_not_modified(const struct http_request *request, const char *etag
 
 void answer_json(struct http_request *request, const char *body, size_t length, const char *etag, const char *headers)
 {
+    answer_typed(request, "application/json", body, length, etag, headers);
+}
+
+void answer_typed(struct http_request *request, const char *type, const char *body, size_t length, const char *etag,
+                  const char *headers)
+{
     struct http_response response = {.status = 200,
-                                     .content_type = "application/json",
+                                     .content_type = type,
                                      .headers = header_lines(request, etag, NULL, headers),
                                      .body = body,
                                      .body_length = length};

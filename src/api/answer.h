@@ -38,7 +38,11 @@ void answer_failure(struct http_request *request, const struct pg_answer *answer
 /* Answers 200 with a JSON body in arena memory and its strong ETag (without quotes); 304 where the request has it. */
 void answer_json(struct http_request *request, const char *body, size_t length, const char *etag, const char *headers);
 
-/* The same, copied, with a hash of the body as its ETag: as the hot cache tags what has no version. */
+/* The same with another media type. */
+void answer_typed(struct http_request *request, const char *type, const char *body, size_t length, const char *etag,
+                  const char *headers);
+
+/* As answer_json, copied, with a hash of the body as its ETag: as the hot cache tags what has no version. */
 void answer_hashed_json(struct http_request *request, const char *body, size_t length, const char *headers);
 
 /* true: one of the tags in If-None-Match is `etag` (weak comparison, RFC 9110, 13.1.2). */

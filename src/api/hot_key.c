@@ -74,8 +74,10 @@ bool hot_key_list(struct hot_key *key, const char *category, const char *status,
 
 void hot_key_of(struct hot_key *key, enum hot_pattern pattern, const char *id, const char *role)
 {
-    static const char *const prefixes[HOT_PATTERN_COUNT] = {
-        [HOT_PATTERN_EVENT] = "events", [HOT_PATTERN_STATS] = "stats", [HOT_PATTERN_USER] = "users"};
+    static const char *const prefixes[HOT_PATTERN_COUNT] = {[HOT_PATTERN_EVENT] = "events",
+                                                            [HOT_PATTERN_STATS] = "stats",
+                                                            [HOT_PATTERN_USER] = "users",
+                                                            [HOT_PATTERN_CALENDAR] = "calendars"};
     INVARIANT(prefixes[pattern] != NULL && strlen(id) == UUID_TEXT_SIZE - 1);
     INVARIANT(role == NULL || (pattern == HOT_PATTERN_USER && is_role(role)));
     *key = (struct hot_key){.pattern = pattern};
@@ -150,6 +152,8 @@ static bool parse_text(struct hot_key *key, char *text)
         return parse_one(key, HOT_PATTERN_EVENT, rest);
     if (strcmp(prefix, "stats") == 0)
         return parse_one(key, HOT_PATTERN_STATS, rest);
+    if (strcmp(prefix, "calendars") == 0)
+        return parse_one(key, HOT_PATTERN_CALENDAR, rest);
     return strcmp(prefix, "users") == 0 && parse_one(key, HOT_PATTERN_USER, rest);
 }
 

@@ -2,6 +2,7 @@
  *
  *   events:list:{category}:{status}:{limit}:{cursor}   category "" = all; cursor "" = first page, else PLACE.ID
  *   events:{id}      stats:{id}      users:{id}      users:{id}:{role}, where a claim decides the role
+ *   calendars:{id}, of an event
  *
  * Worker and refresher; pure functions. */
 #ifndef API_HOT_KEY_H

@@ -1,5 +1,5 @@
 noinst_LIBRARIES += libapi.a
-libapi_a_SOURCES = src/api/answer.c src/api/answer.h src/api/api.h src/api/asks.c src/api/asks.h src/api/caller.c src/api/caller.h \
+libapi_a_SOURCES = src/api/answer.c src/api/answer.h src/api/api.h src/api/asks.c src/api/asks.h src/api/caller.c src/api/calendars.c src/api/caller.h \
   src/api/dashboard.c src/api/encodings.c src/api/encodings.h src/api/event_edits.c src/api/events.c src/api/fill.h \
   src/api/health.c src/api/hot.c src/api/hot.h src/api/hot_key.c src/api/hot_key.h src/api/identity.c src/api/identity.h src/api/idempotency.c src/api/idempotency.h src/api/key_lane.c src/api/key_lane.h src/api/lane.c \
   src/api/lane.h src/api/limits.c src/api/limits.h src/api/members.c src/api/members.h src/api/metrics.c src/api/metrics.h src/api/openapi.c src/api/orders.c src/api/orders.h src/api/organizers.c \

@@ -309,10 +309,9 @@ static void on_row(void *context, const struct pg_answer *answer)
 static void query(struct parked *parked)
 {
     static const struct pg_statement *const statements[HOT_PATTERN_COUNT] = {
-        [HOT_PATTERN_LIST] = &statement_cache_events_list,
-        [HOT_PATTERN_EVENT] = &statement_cache_event,
-        [HOT_PATTERN_STATS] = &statement_cache_stats,
-        [HOT_PATTERN_USER] = &statement_cache_user,
+        [HOT_PATTERN_LIST] = &statement_cache_events_list,  [HOT_PATTERN_EVENT] = &statement_cache_event,
+        [HOT_PATTERN_STATS] = &statement_cache_stats,       [HOT_PATTERN_USER] = &statement_cache_user,
+        [HOT_PATTERN_CALENDAR] = &statement_cache_calendar,
     };
     const struct hot_key *key = &parked->key;
     drop_gone(&parked->waiters);

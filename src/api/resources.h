@@ -30,6 +30,8 @@ http_handler transfer_create;
 http_handler dashboard_stats;
 /* users.c */
 http_handler users_me;
+/* calendars.c */
+http_handler calendars_event;
 /* openapi.c */
 http_handler openapi_read;
 /* health.c: the internal listener */

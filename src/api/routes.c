@@ -12,6 +12,7 @@ static const struct http_route routes[] = {
     {HTTP_METHOD_GET, "/api/events/{id}/registrations", organizers_roster, 0},
     {HTTP_METHOD_POST, "/api/events/{id}/registrations", registration_list_create, 0},
     {HTTP_METHOD_GET, "/api/events/{id}/log", organizers_log, 0},
+    {HTTP_METHOD_GET, "/api/events/{id}/calendar.ics", calendars_event, 0},
     {HTTP_METHOD_GET, "/api/registrations", registrations_list, 0},
     {HTTP_METHOD_POST, "/api/registrations", registrations_create, 0},
     {HTTP_METHOD_GET, "/api/registrations/{id}", registrations_read, 0},

@@ -67,6 +67,7 @@
     STATEMENT(changes_since, 3,                                                                                       \
               "select kind, key, before_category, before_status, before_start, after_category, after_status, "        \
               "after_start, epoch, xmax, in_progress, complete from turnout.changes_since($1, $2, $3)")               \
+    STATEMENT(cache_calendar, 1, CACHED_ROW "cache_calendar($1)")                                                     \
     STATEMENT(cache_event, 1, CACHED_ROW "cache_event($1)")                                                           \
     STATEMENT(cache_events_list, 5, CACHED_ROW "cache_events_list($1, $2, $3, $4, $5)")                               \
     STATEMENT(cache_user, 2, CACHED_ROW "cache_user($1, $2)")                                                         \

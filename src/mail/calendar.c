@@ -49,6 +49,7 @@ bool calendar_read(const json_t *object, struct calendar_event *event)
 {
     const char *status = text_of(object, "status");
     const json_t *version = json_object_get(object, "version");
+    const json_t *generation = json_object_get(object, "generation");
     *event = (struct calendar_event){
         .id = text_of(object, "id"),
         .title = text_of(object, "title"),
@@ -56,10 +57,13 @@ bool calendar_read(const json_t *object, struct calendar_event *event)
         .venue = text_of(object, "venue"),
         .category = text_of(object, "category"),
         .timezone = text_of(object, "timezone"),
-        .sequence = calendar_sequence(json_integer_value(version), 1, false),
+        .sequence = calendar_sequence(json_integer_value(version),
+                                      json_is_integer(generation) ? json_integer_value(generation) : 1, false),
     };
     if (status != NULL && strcmp(status, "cancelled") == 0)
         event->status = CALENDAR_CANCELLED;
+    else if (json_is_true(json_object_get(object, "is_waitlisted")))
+        event->status = CALENDAR_TENTATIVE;
     return event->id != NULL && event->title != NULL && event->timezone != NULL && status != NULL &&
            json_is_integer(version) && moment_of(object, "start", &event->start) &&
            moment_of(object, "end", &event->end) && moment_of(object, "updated_at", &event->updated_at);
@@ -279,4 +283,20 @@ void calendar_write(const struct calendar *calendar, const struct calendar_event
         zone_free(used[i].zone);
     free(of_event);
     free(used);
+}
+
+bool calendar_write_json(const struct calendar *calendar, const char *json, size_t length, struct buffer *to)
+{
+    json_t *whole = json_loadb(json, length, 0, NULL);
+    size_t count = json_is_array(whole) ? json_array_size(whole) : 1;
+    struct calendar_event *events = calloc(count + 1, sizeof *events);
+    size_t read = 0;
+    INVARIANT(events != NULL);
+    while (read < count && calendar_read(json_is_array(whole) ? json_array_get(whole, read) : whole, &events[read]))
+        read++;
+    if (read == count)
+        calendar_write(calendar, events, count, to);
+    free(events);
+    json_decref(whole);
+    return read == count;
 }

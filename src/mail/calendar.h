@@ -33,9 +33,11 @@ struct calendar_event {
 int64_t calendar_sequence(int64_t version, int64_t generation, bool is_left);
 
 /* From an object as turnout gives them: id, title, description, venue, category, timezone, status, version, start, end,
- * updated_at (RFC 3339 in UTC). The texts are the object's; the sequence is that of generation 1. false: it lacks
- * something. */
+ * updated_at (RFC 3339 in UTC); in a feed also generation and is_waitlisted of the person's registration. The texts are
+ * the object's. false: it lacks something. */
 bool calendar_read(const json_t *object, struct calendar_event *event) MUST_CHECK;
+
+#define CALENDAR_CONTENT_TYPE "text/calendar; charset=utf-8"
 
 /* In a mail, clients put REQUEST into the calendar, or change the entry that they have, and take it out again for
  * CANCEL. Both need an organizer and an attendee. A file or a feed has no method: it says what is, to whoever reads. */
@@ -58,5 +60,10 @@ struct calendar {
  * left out. CALENDAR_CANCEL makes every event a cancelled one. */
 void calendar_write(const struct calendar *calendar, const struct calendar_event *events, size_t count,
                     struct buffer *to);
+
+/* The same for the JSON text of an object as calendar_read takes it, or of an array of them. false: it is not that, and
+ * nothing is written. */
+bool calendar_write_json(const struct calendar *calendar, const char *json, size_t length,
+                         struct buffer *to) MUST_CHECK;
 
 #endif

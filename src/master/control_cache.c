@@ -50,7 +50,8 @@ void control_cache_show(struct protocol_reply *reply)
     static const char *const names[] = {[LABEL_PATTERN_LIST] = "events:list",
                                         [LABEL_PATTERN_EVENT] = "events",
                                         [LABEL_PATTERN_STATS] = "stats",
-                                        [LABEL_PATTERN_USER] = "users"};
+                                        [LABEL_PATTERN_USER] = "users",
+                                        [LABEL_PATTERN_CALENDAR] = "calendars"};
     char text[28];
     protocol_reply_begin(reply, columns);
     for (unsigned pattern = 0; pattern < LABEL_PATTERN_COUNT; pattern++)

@@ -81,7 +81,8 @@ static bool make_smaller(enum hot_encoding encoding, const char *bytes, size_t l
     return encoding == HOT_GZIP ? compress_gzip(bytes, length, most, to) : compress_brotli(bytes, length, most, to);
 }
 
-static void describe(enum hot_encoding encoding, const char *etag, const char *link, struct hot_body *body)
+static void describe(enum hot_encoding encoding, const char *type, const char *etag, const char *link,
+                     struct hot_body *body)
 {
     struct buffer *lines = &scratch.lines[encoding];
     const char *suffix = encodings[encoding].suffix;
@@ -92,7 +93,7 @@ static void describe(enum hot_encoding encoding, const char *etag, const char *l
     body->etag_length = buffer_length(lines) - etag_at;
     buffer_printf(lines, "\"\r\n%s", link);
     body->lines_of_304 = buffer_length(lines);
-    buffer_printf(lines, "Content-Type: application/json\r\nContent-Length: %zu\r\n", body->length);
+    buffer_printf(lines, "Content-Type: %s\r\nContent-Length: %zu\r\n", type, body->length);
     if (encodings[encoding].name != NULL)
         buffer_printf(lines, "Content-Encoding: %s\r\n", encodings[encoding].name);
     body->lines = buffer_bytes(lines);
@@ -100,7 +101,7 @@ static void describe(enum hot_encoding encoding, const char *etag, const char *l
     body->etag = body->lines + etag_at;
 }
 
-void bodies_make(const char *bytes, size_t length, const char *etag, const char *link,
+void bodies_make(const char *bytes, size_t length, const char *type, const char *etag, const char *link,
                  struct hot_body bodies[HOT_ENCODING_COUNT])
 {
     char hash[17];
@@ -122,6 +123,6 @@ void bodies_make(const char *bytes, size_t length, const char *etag, const char 
         } else {
             continue;
         }
-        describe(encoding, etag, link, body);
+        describe(encoding, type, etag, link, body);
     }
 }

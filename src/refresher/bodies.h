@@ -7,9 +7,9 @@
 
 #include "shm/hot_read.h"
 
-/* Makes them, in memory that is valid until the next call. `etag` without quotes, NULL: a hash of the body; `link`: a
- * header line with its CRLF, or "". `bytes` is lent until the next call. */
-void bodies_make(const char *bytes, size_t length, const char *etag, const char *link,
+/* Makes them, in memory that is valid until the next call. `type` is the media type; `etag` without quotes, NULL: a
+ * hash of the body; `link`: a header line with its CRLF, or "". `bytes` is lent until the next call. */
+void bodies_make(const char *bytes, size_t length, const char *type, const char *etag, const char *link,
                  struct hot_body bodies[HOT_ENCODING_COUNT]);
 
 #endif

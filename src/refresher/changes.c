@@ -52,6 +52,10 @@ static bool raise_floors(const struct pg_change *change, const struct hot_versio
 {
     switch (change->kind) {
     case PG_CHANGE_EVENT:
+        raise_floor(HOT_PATTERN_CALENDAR, change->key, NULL, version);
+        raise_floor(HOT_PATTERN_EVENT, change->key, NULL, version);
+        raise_floor(HOT_PATTERN_STATS, change->key, NULL, version);
+        return true;
     case PG_CHANGE_SEATS:
         raise_floor(HOT_PATTERN_EVENT, change->key, NULL, version);
         raise_floor(HOT_PATTERN_STATS, change->key, NULL, version);
@@ -152,6 +156,7 @@ static void apply(const struct pg_change *change, struct application *applicatio
     switch (change->kind) {
     case PG_CHANGE_EVENT:
         touch_key(HOT_PATTERN_STATS, change->key, NULL, application); /* a draft has no public ones */
+        touch_key(HOT_PATTERN_CALENDAR, change->key, NULL, application);
         touch_key(HOT_PATTERN_EVENT, change->key, NULL, application);
         uuid_to_bytes(change->key, event.id);
         touch_pages(&event, false, application);

@@ -7,7 +7,7 @@ librefresher_a_SOURCES = src/refresher/bodies.c src/refresher/bodies.h src/refre
   src/refresher/render.h src/refresher/rendering.c src/refresher/rendering.h src/refresher/schedule.c \
   src/refresher/schedule.h src/refresher/second.c src/refresher/second.h src/refresher/warm.c src/refresher/warm.h
 EXTRA_DIST += src/refresher/README.md
-REFRESHER_LIBS = librefresher.a $(REDIS_LIBS) $(ZLIB_LIBS) $(BROTLI_LIBS)
+REFRESHER_LIBS = librefresher.a $(REDIS_LIBS) $(MAIL_LIBS) $(ZLIB_LIBS) $(BROTLI_LIBS)
 
 if HAVE_CHECK
 REFRESHER_TEST_LIBS = $(REFRESHER_LIBS) libapi.a libidentity.a libpg.a libshm.a $(BASE_LIBS) $(LIBPQ_LIBS) \

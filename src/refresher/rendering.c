@@ -8,6 +8,7 @@
 
 #include "api/statements.h"
 #include "base/text.h"
+#include "mail/calendar.h"
 #include "refresher/bodies.h"
 
 enum { OUTCOME, BODY, ETAG, NEXT_START, NEXT_ID, IDS, EPOCH, XMAX, IN_PROGRESS, COLUMNS };
@@ -43,6 +44,9 @@ void rendering_query(const struct hot_key *key, struct rendering_scratch *scratc
     case HOT_PATTERN_USER:
         query->statement = &statement_cache_user;
         query->parameters[1] = key->role[0] == '\0' ? NULL : key->role;
+        return;
+    case HOT_PATTERN_CALENDAR:
+        query->statement = &statement_cache_calendar;
         return;
     case HOT_PATTERN_COUNT:
         break;
@@ -92,12 +96,15 @@ enum rendering_outcome rendering_read(const struct hot_key *key, const PGresult 
     rendering->body = PQgetvalue(row, 0, BODY);
     rendering->length = (size_t)PQgetlength(row, 0, BODY);
     rendering->etag = PQgetisnull(row, 0, ETAG) ? NULL : PQgetvalue(row, 0, ETAG);
-    if (key->pattern != HOT_PATTERN_LIST)
+    if (key->pattern != HOT_PATTERN_LIST && key->pattern != HOT_PATTERN_CALENDAR)
         return RENDERING_OK;
-    if (!read_page(row, &rendering->page))
+    if (key->pattern == HOT_PATTERN_LIST && !read_page(row, &rendering->page))
         return RENDERING_REFUSED;
     buffer_clear(&body_memory, KEPT_SIZE);
-    page_body(key, &rendering->page, rendering->body, rendering->length, &body_memory);
+    if (key->pattern == HOT_PATTERN_LIST)
+        page_body(key, &rendering->page, rendering->body, rendering->length, &body_memory);
+    else if (!calendar_write_json(&(struct calendar){0}, rendering->body, rendering->length, &body_memory))
+        return RENDERING_REFUSED;
     rendering->body = buffer_bytes(&body_memory);
     rendering->length = buffer_length(&body_memory);
     return RENDERING_OK;
@@ -126,6 +133,8 @@ enum hot_publish rendering_publish(const struct hot_key *key, const struct rende
     buffer_clear(&link_memory, KEPT_SIZE);
     if (key->pattern == HOT_PATTERN_LIST)
         page_link(key, &rendering->page, &link_memory);
-    bodies_make(rendering->body, rendering->length, rendering->etag, buffer_text(&link_memory), entry.bodies);
+    bodies_make(rendering->body, rendering->length,
+                key->pattern == HOT_PATTERN_CALENDAR ? CALENDAR_CONTENT_TYPE : "application/json", rendering->etag,
+                buffer_text(&link_memory), entry.bodies);
     return hot_publish(&entry);
 }

@@ -11,10 +11,9 @@ static const struct {
     int64_t pause; /* between two renderings */
     int64_t life;
 } times[HOT_PATTERN_COUNT] = {
-    [HOT_PATTERN_LIST] = {50000, 300 * SECONDS},
-    [HOT_PATTERN_EVENT] = {50000, 600 * SECONDS},
-    [HOT_PATTERN_STATS] = {250000, 1800 * SECONDS},
-    [HOT_PATTERN_USER] = {50000, 3600 * SECONDS},
+    [HOT_PATTERN_LIST] = {50000, 300 * SECONDS},      [HOT_PATTERN_EVENT] = {50000, 600 * SECONDS},
+    [HOT_PATTERN_STATS] = {250000, 1800 * SECONDS},   [HOT_PATTERN_USER] = {50000, 3600 * SECONDS},
+    [HOT_PATTERN_CALENDAR] = {50000, 1800 * SECONDS},
 };
 
 /* Boot lifetime. */

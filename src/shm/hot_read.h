@@ -32,7 +32,14 @@ static inline int hot_version_compare(const struct hot_version *left, const stru
 }
 
 /* Of the keys, for counting, and for floors that hold for all keys of one pattern. */
-enum hot_pattern { HOT_PATTERN_LIST, HOT_PATTERN_EVENT, HOT_PATTERN_STATS, HOT_PATTERN_USER, HOT_PATTERN_COUNT };
+enum hot_pattern {
+    HOT_PATTERN_LIST,
+    HOT_PATTERN_EVENT,
+    HOT_PATTERN_STATS,
+    HOT_PATTERN_USER,
+    HOT_PATTERN_CALENDAR,
+    HOT_PATTERN_COUNT
+};
 
 enum hot_encoding { HOT_IDENTITY, HOT_GZIP, HOT_BROTLI, HOT_ENCODING_COUNT };
 

@@ -171,7 +171,8 @@
     LABEL(PATTERN_LIST, STATISTICS_TAG("pattern", "list"))   \
     LABEL(PATTERN_EVENT, STATISTICS_TAG("pattern", "event")) \
     LABEL(PATTERN_STATS, STATISTICS_TAG("pattern", "stats")) \
-    LABEL(PATTERN_USER, STATISTICS_TAG("pattern", "user"))
+    LABEL(PATTERN_USER, STATISTICS_TAG("pattern", "user"))   \
+    LABEL(PATTERN_CALENDAR, STATISTICS_TAG("pattern", "calendar"))
 
 /* Where a body that was missing came from. */
 #define STATISTICS_SOURCE_LABELS(LABEL)                              \

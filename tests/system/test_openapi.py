@@ -77,8 +77,12 @@ def assert_as_described(operation, method, answer, status=None):
     if "content" not in described:
         assert answer.body == b"" and "content-type" not in answer.headers
         return
-    assert answer.headers["content-type"] in described["content"], answer
-    schema = described["content"][answer.headers["content-type"]]["schema"]
+    kind = answer.headers["content-type"].removesuffix("; charset=utf-8")
+    assert kind in described["content"], answer
+    schema = described["content"][kind]["schema"]
+    if not kind.endswith("json"):
+        assert list(lint.fits(DOCUMENT, schema, answer.body.decode(), "")) == [], answer
+        return
     value = answer.json()
     assert list(lint.fits(DOCUMENT, schema, value, "")) == [], answer
     if value.get("openapi") is None:
@@ -124,7 +128,7 @@ class Scene:
     def fresh_id(self, name):
         if name in ("readRegistration", "cancelRegistration", "transferRegistration"):
             return self.person.register(self.organizer.event()).json()["id"]
-        return self.organizer.draft()["id"]
+        return (self.organizer.event() if name == "readEventCalendar" else self.organizer.draft())["id"]
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +213,7 @@ def repeated(scene, name):
 
 
 def not_modified(scene, name):
-    path = f"/api/events/{scene.organizer.event()['id']}" if name == "readEvent" else None
+    path = OPERATIONS[name][1].replace("{id}", scene.organizer.event()["id"])
 
     def unchanged():
         answer = scene.request(name, path=path, headers={"If-None-Match": scene.request(name, path=path).headers["etag"]})

@@ -93,6 +93,7 @@ def samples(watched):
         "cache_begin": [[]],
         "cache_probe": [["plans"]],
         "changes_since": [[None, None, "100"], [str(xid), "{}", "100"], [str(xid), f"{{{xid - 5},{xid - 3}}}", "100"], ["3", "{}", "100"]],
+        "cache_calendar": [[event], [draft], [new_id]],
         "cache_event": [[event], [draft], [new_id]],
         "cache_events_list": [[category, status, "20", *after] for category in (None, "social") for status in (None, "completed")
                               for after in ((None, None), ("0", new_id))],

@@ -361,7 +361,7 @@ START_TEST(test_variants_unpack_to_the_body_and_say_what_they_are)
     char body[20000], back[20000];
     for (size_t i = 0; i < sizeof body; i++)
         body[i] = "{\"title\":\"an event\",\"venue\":\"here\"}"[i % 34];
-    bodies_make(body, sizeof body, "3.120.4", "Link: <x>\r\n", bodies);
+    bodies_make(body, sizeof body, "application/json", "3.120.4", "Link: <x>\r\n", bodies);
 
     z_stream stream = {.next_in = (Bytef *)(uintptr_t)bodies[HOT_GZIP].bytes,
                        .avail_in = (uInt)bodies[HOT_GZIP].length,
@@ -398,7 +398,7 @@ START_TEST(test_variants_that_do_not_pay_are_left_out)
 {
     struct hot_body bodies[HOT_ENCODING_COUNT];
     char noise[4000];
-    bodies_make("{}", 2, NULL, "", bodies);
+    bodies_make("{}", 2, "application/json", NULL, "", bodies);
     ck_assert_ptr_null(bodies[HOT_GZIP].bytes);
     ck_assert_ptr_null(bodies[HOT_BROTLI].bytes);
     ck_assert_uint_eq(bodies[HOT_IDENTITY].etag_length, 16);
@@ -406,7 +406,7 @@ START_TEST(test_variants_that_do_not_pay_are_left_out)
     srandom(3);
     for (size_t i = 0; i < sizeof noise; i++)
         noise[i] = (char)random();
-    bodies_make(noise, sizeof noise, NULL, "", bodies);
+    bodies_make(noise, sizeof noise, "application/json", NULL, "", bodies);
     ck_assert_ptr_null(bodies[HOT_GZIP].bytes);
     ck_assert_ptr_null(bodies[HOT_BROTLI].bytes);
 }
