@@ -47,7 +47,7 @@ bool letter_check_address(const char *address, char *error, size_t error_size) M
  * after a failure. false: `error` says what the object lacks (a broken row, never the fault of a text in it). */
 bool letter_write(const struct letters *letters, const struct letter_style *style, const json_t *owed,
                   struct letter *letter, char *error, size_t error_size) MUST_CHECK;
-/* The message of `turnoutctl mail test`: to `address`, saying which host sent it and when. */
+/* The message of `turnoutctl mail test`: to `address`, which passed letter_check_address, saying which host sent it. */
 void letter_write_test(const struct letter_style *style, const char *address, const char *host, struct letter *letter);
 void letter_free(struct letter *letter);
 
