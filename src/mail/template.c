@@ -237,7 +237,7 @@ static bool read_all(struct reader *reader)
     while (reader->at < reader->length) {
         const char *braces = strstr(text + reader->at, "{{");
         size_t start = braces == NULL ? reader->length : (size_t)(braces - text);
-        struct tag tag;
+        struct tag tag = {0};
         size_t before;
         size_t behind;
         count_lines(reader, reader->at, start);
