@@ -6,7 +6,7 @@
 PACKAGES_RUN=(
     gcc libc6-dev make autoconf automake pkg-config
     libevent-dev libpq-dev libjansson-dev libmsgpack-dev libinih-dev libssl-dev libxxhash-dev libjemalloc-dev node-llhttp
-    zlib1g-dev libbrotli-dev libhiredis-dev libical-dev
+    zlib1g-dev libbrotli-dev libhiredis-dev libical-dev libcurl4-openssl-dev
     openssl curl ca-certificates
 )
 

@@ -11,6 +11,7 @@ EXTRA_DIST += src/master/README.md
 sbin_PROGRAMS += turnoutd
 # memory.c stands here and not in libbase.a: it is for the daemon, and counts only where it is linked for certain.
 turnoutd_SOURCES = src/turnoutd.c src/base/memory.c
-turnoutd_LDADD = libmaster.a libworker.a $(REFRESHER_LIBS) libscheduler.a libapi.a libregistration.a $(MAIL_LIBS) libhttp.a libidentity.a libpg.a libcontrol.a libshm.a libbase.a \
+turnoutd_LDADD = libmaster.a libworker.a $(REFRESHER_LIBS) $(MAILER_LIBS) libscheduler.a libapi.a libregistration.a \
+  $(MAIL_LIBS) libhttp.a libidentity.a libpg.a libcontrol.a libshm.a libbase.a \
   $(LLHTTP_ARCHIVE) $(LLHTTP_LIBS) $(LIBPQ_LIBS) $(JANSSON_LIBS) $(LIBCRYPTO_LIBS) $(LIBEVENT_LIBS) $(MSGPACK_LIBS) \
   $(INIH_LIBS) $(XXHASH_LIBS) $(JEMALLOC_LIBS)

@@ -4,11 +4,13 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -18,6 +20,7 @@
 #include "base/log.h"
 #include "base/title.h"
 #include "config.h"
+#include "mailer/mailer.h"
 #include "master/control.h"
 #include "master/handover.h"
 #include "master/hot_cache.h"
@@ -49,6 +52,7 @@ static struct {
     /* Read once: when the next version's files are put in place, workers of this one that start again go on as they
      * were. */
     int schema_expected;
+    char lease_owner[96]; /* by which the outbox knows what this master's mailers hold */
     int signals;
     bool stopping;
     bool told; /* the children know that they shall end */
@@ -137,6 +141,14 @@ static int run_refresher(const struct child_start *start)
                                         .fill_count = count,
                                         .distrust = start->distrust};
     return refresher_main(&options);
+}
+
+static int run_mailer(const struct child_start *start)
+{
+    static struct mailer_options options;
+    options =
+        (struct mailer_options){.start = start, .configuration = master.configuration, .owner = master.lease_owner};
+    return mailer_main(&options);
 }
 
 static int run_scheduler(const struct child_start *start)
@@ -324,20 +336,33 @@ static int end(int status)
     return status;
 }
 
+/* The number makes it one that no other master has, on this host or another one, before or after. */
+static void name_lease_owner(void)
+{
+    char host[65] = "";
+    uint64_t number;
+    if (gethostname(host, sizeof host - 1) != 0)
+        snprintf(host, sizeof host, "unknown");
+    INVARIANT(getrandom(&number, sizeof number, 0) == (ssize_t)sizeof number);
+    snprintf(master.lease_owner, sizeof master.lease_owner, "%s/%016" PRIx64, host, number);
+}
+
 static void create_table(const struct configuration *configuration)
 {
-    struct process_options options = {
-        .base = master.base,
-        .configuration = configuration,
-        .main_of =
-            {[PROCESS_WORKER] = run_worker, [PROCESS_REFRESHER] = run_refresher, [PROCESS_SCHEDULER] = run_scheduler},
-        .enter = enter_child,
-        .buried = hot_cache_buried,
-        .changed = on_change,
-        .reaped = on_reaped,
-        .answered = on_answered,
-        .refresher = hot_cache_is_on(),
-        .ping_interval_max = service_pong_interval()};
+    struct process_options options = {.base = master.base,
+                                      .configuration = configuration,
+                                      .main_of = {[PROCESS_WORKER] = run_worker,
+                                                  [PROCESS_REFRESHER] = run_refresher,
+                                                  [PROCESS_MAILER] = run_mailer,
+                                                  [PROCESS_SCHEDULER] = run_scheduler},
+                                      .enter = enter_child,
+                                      .buried = hot_cache_buried,
+                                      .changed = on_change,
+                                      .reaped = on_reaped,
+                                      .answered = on_answered,
+                                      .refresher = hot_cache_is_on(),
+                                      .mailer = configuration->smtp_url != NULL,
+                                      .ping_interval_max = service_pong_interval()};
     process_table_create(&options);
     reload_create(
         &(const struct reload_options){.configuration = configuration, .enter = enter_check, .ended = control_changed});
@@ -375,6 +400,7 @@ int master_run(const struct configuration *configuration)
     statistics_set(STATISTICS_RELOAD_TIME, LABEL_NONE_ONE, LABEL_NONE_ONE, clock_realtime());
     statistics_set(STATISTICS_RELOAD_SUCCEEDED, LABEL_NONE_ONE, LABEL_NONE_ONE, 1);
     open_everything(configuration);
+    name_lease_owner();
     take_signals();
     create_table(configuration);
     tell_start(configuration);

@@ -1,0 +1,60 @@
+/* verdict: what an answer of an SMTP server means. Mailer. */
+#include "mailer/verdict.h"
+
+#include <stddef.h>
+#include <string.h>
+#include <strings.h>
+
+/* A server that wants fewer messages says so in words that no standard has fixed. 4.7.x are refusals by policy, which
+ * for now means by rate (RFC 3463, 3.8); 4.3.2 is "system not accepting messages". */
+static bool speaks_of_rate(const char *words)
+{
+    static const char *const signs[] = {" 4.7.",    " 4.3.2",  "rate",      "too many",
+                                        "too fast", "throttl", "slow down", NULL};
+    for (const char *const *sign = signs; *sign != NULL; sign++) {
+        if (strcasestr(words, *sign) != NULL)
+            return true;
+    }
+    return false;
+}
+
+enum smtp_outcome verdict_of(const struct smtp_end *end)
+{
+    if (end->accepted)
+        return SMTP_SENT;
+    if (end->code == 421)
+        return SMTP_SLOW;
+    /* whoever cannot be reached, or lets us not in, has said nothing of this message; nor has who refuses our address
+     */
+    if (end->stage < SMTP_STAGE_MAIL || (end->stage == SMTP_STAGE_MAIL && (end->code == 0 || end->code >= 500)))
+        return SMTP_UNREACHABLE;
+    if (end->code >= 500)
+        return SMTP_PERMANENT;
+    if (end->code >= 450 && end->code <= 452 && speaks_of_rate(end->words))
+        return SMTP_SLOW;
+    if (end->code >= 400)
+        return SMTP_TEMPORARY;
+    /* no answer: before the message itself went out nothing can have been taken */
+    return end->stage < SMTP_STAGE_BODY ? SMTP_UNREACHABLE : SMTP_TEMPORARY;
+}
+
+bool verdict_was_stale(const struct smtp_end *end, bool reused)
+{
+    return reused && !end->accepted && end->stage <= SMTP_STAGE_MAIL && (end->code == 0 || end->code == 421);
+}
+
+enum smtp_stage verdict_stage(const char *line, size_t length, enum smtp_stage before)
+{
+    static const struct {
+        const char *command;
+        enum smtp_stage stage;
+    } commands[] = {{"EHLO", SMTP_STAGE_HELLO}, {"HELO", SMTP_STAGE_HELLO},     {"STARTTLS", SMTP_STAGE_TLS},
+                    {"AUTH", SMTP_STAGE_AUTH},  {"MAIL FROM", SMTP_STAGE_MAIL}, {"RCPT TO", SMTP_STAGE_RECIPIENT},
+                    {"DATA", SMTP_STAGE_DATA}};
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        size_t size = strlen(commands[i].command);
+        if (length >= size && strncasecmp(line, commands[i].command, size) == 0)
+            return commands[i].stage;
+    }
+    return before;
+}
