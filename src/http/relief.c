@@ -14,6 +14,8 @@
  * be idle for longer, and goes only where nobody else does. */
 #define SILENT_LEAST INT64_C(1000000)
 #define KEPT_LEAST INT64_C(10000000)
+/* Where a process ends and everybody else waits for that. */
+#define UNUSED_LEAST INT64_C(1000000)
 /* Idle connections with something to read are passed over, but not all of them at each accept. */
 #define LOOKS_MAX 16
 #define COMPLAINT_INTERVAL INT64_C(1000000)
@@ -56,11 +58,21 @@ static struct http_connection *find_silent(const struct connection_queue *queue,
     return NULL;
 }
 
-struct http_connection *relief_find_idle(struct http_server *server)
+static struct http_connection *find_idle(struct http_server *server, int64_t kept_least)
 {
     int64_t now = clock_monotonic();
     struct http_connection *silent = find_silent(&server->silent, now - SILENT_LEAST);
-    return silent != NULL ? silent : find_silent(&server->kept, now - KEPT_LEAST);
+    return silent != NULL ? silent : find_silent(&server->kept, now - kept_least);
+}
+
+struct http_connection *relief_find_idle(struct http_server *server)
+{
+    return find_idle(server, KEPT_LEAST);
+}
+
+struct http_connection *relief_find_unused(struct http_server *server)
+{
+    return find_idle(server, UNUSED_LEAST);
 }
 
 /* What it holds for as long as its client likes. A body without an owner is nobody's, or lies in the arena. */

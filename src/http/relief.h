@@ -13,5 +13,7 @@ void relief_note_memory(struct http_connection *connection);
 /* The connection that may be closed for a newcomer: of which nothing waits to be read, and that has been idle for
  * longest: at least for a second among those that never sent a request, else at least for ten. NULL: none. */
 struct http_connection *relief_find_idle(struct http_server *server) MUST_CHECK;
+/* The same for a server that drains: one that has been idle for a second, whether it ever sent a request or not. */
+struct http_connection *relief_find_unused(struct http_server *server) MUST_CHECK;
 
 #endif

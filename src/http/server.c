@@ -23,8 +23,8 @@
 #define ACCEPTS_MAX 16
 /* In a drain nobody else may be left to take them; more than any listen queue holds. */
 #define DRAIN_ACCEPTS_MAX 65536
-/* In a drain that leaves the queue to others: how long a kept connection may be idle. */
-#define DRAIN_IDLE_TIME INT64_C(1000000)
+/* In a drain that leaves the queue to others: between two looks for connections that nobody uses. */
+#define DRAIN_LOOK_INTERVAL INT64_C(500000)
 /* Of the limit of open files, for what a worker opens beside its clients: database, listeners, log, loop. */
 #define DESCRIPTORS_KEPT 64
 /* Full, or out of descriptors: the next try. */
@@ -384,20 +384,20 @@ void http_server_drain(struct http_server *server, bool leave_queue)
     }
     static const struct timeval at_once = {0};
     event_add(server->reaper, &at_once);
-    struct timeval delay = clock_timeval(DRAIN_IDLE_TIME);
+    struct timeval delay = clock_timeval(DRAIN_LOOK_INTERVAL);
     if (server->leave_queue && !evtimer_pending(server->idle_end, NULL))
         event_add(server->idle_end, &delay);
 }
 
-/* Somebody waits for this process to end, to take its place: new clients stand in the queue meanwhile. Whoever has kept
- * a connection and not used it all that time is not waited for as long as shutdown_timeout. */
+/* Somebody waits for this process to end, to take its place: new clients stand in the queue meanwhile. Whoever keeps a
+ * connection and does not use it is not waited for as long as shutdown_timeout. */
 static void on_idle_end(evutil_socket_t descriptor, short what, void *argument)
 {
     (void)descriptor;
     (void)what;
     struct http_server *server = server_of(argument);
     struct http_connection *connection;
-    while ((connection = relief_find_idle(server)) != NULL) {
+    while ((connection = relief_find_unused(server)) != NULL) {
         connection_because(connection, HTTP_CLOSED_SHUTDOWN);
         connection_close(connection);
     }
