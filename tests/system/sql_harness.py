@@ -133,7 +133,8 @@ class PrivatePostgres:
         """Stops the server and deletes the folder, if it was ours to make."""
         self.stop("immediate")
         if self.made_folder:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            # Hundreds of databases, each of a thousand files: not by shutil.rmtree, which takes several times as long.
+            subprocess.run(["rm", "-rf", str(self.folder)], check=False)
 
     def start_standby(self):
         """A cluster of its own that follows this one, started; whoever asked for it removes it."""

@@ -11,7 +11,8 @@ import uuid
 import psycopg
 import pytest
 
-from sql_harness import Database, Session, database_numbers, wait_until
+from own_postgres import own_postgres
+from sql_harness import APP, Database, Session, database_numbers, migrate, wait_until
 from sql_rules import Rules, from_now, new_id
 
 CACHED = "select outcome, body, etag, next_start, next_id, ids, epoch, xmax::text::bigint, in_progress from turnout."
@@ -241,19 +242,26 @@ CACHE_CALLS = ["cache_event(gen_random_uuid())", "cache_events_list(null, null, 
                "cache_stats(gen_random_uuid())", "changes_since(null, null, 5)", "changes_since('3', '{}', 5)", "cache_begin()"]
 
 
-def test_nothing_is_rendered_from_a_standby_until_it_is_the_primary_and_then_its_witness_is_another(postgres, database):
+@pytest.fixture
+def small():
+    """A cluster with one database: a standby is a copy of all that there is."""
+    with own_postgres() as cluster:
+        cluster.database = "primary"
+        migrate(cluster.create_database(cluster.database))
+        yield cluster
+
+
+def test_nothing_is_rendered_from_a_standby_until_it_is_the_primary_and_then_its_witness_is_another(small):
     """Its snapshots are in no order with the primary's."""
-    if not postgres.made_folder:
-        pytest.skip("the cluster is not ours to copy")
-    with database.connect() as connection:
+    with psycopg.connect(small.dsn(small.database, APP), autocommit=True) as connection:
         primary = connection.execute(BEGIN).fetchone()
-    standby = postgres.start_standby()
+    standby = small.start_standby()
     try:
-        with psycopg.connect(standby.dsn(database.name, "turnout_app"), autocommit=True) as connection:
+        with psycopg.connect(standby.dsn(small.database, APP), autocommit=True) as connection:
             for call in CACHE_CALLS:
                 with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
                     connection.execute(f"select turnout.{call}")
-            with psycopg.connect(standby.dsn(database.name), autocommit=True) as administrator:
+            with psycopg.connect(standby.dsn(small.database), autocommit=True) as administrator:
                 assert administrator.execute("select pg_promote()").fetchone()[0]
             for call in CACHE_CALLS:
                 assert connection.execute(f"select turnout.{call}").fetchone()
