@@ -250,6 +250,10 @@ class Turnout:
         """The lines of the log that hold all of the fragments."""
         return [line for line in self.log_text().splitlines() if all(fragment in line for fragment in fragments)]
 
+    def wait_logged(self, *fragments):
+        """The same, as soon as there are any: what a process has done is seen before its line is read, now and then."""
+        return wait_until(lambda: self.log_lines(*fragments), f"{fragments} is logged")
+
     # --- requests ---
 
     def token(self, email, role="participant", key=None, header=None, **claims):

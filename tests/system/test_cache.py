@@ -404,7 +404,7 @@ def test_a_refresher_that_does_not_answer_is_waited_for_once(new_turnout):
         assert grown(turnout, before, "cache_own_queries_total", pattern="list") == 10
         assert len(turnout.log_lines("the refresher does not answer")) == 1
     settled(turnout, path)
-    assert turnout.log_lines("the refresher answers again")
+    turnout.wait_logged("the refresher answers again")
 
 
 def test_nothing_is_asked_for_a_client_that_has_gone_while_it_waited(new_turnout):

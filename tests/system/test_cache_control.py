@@ -64,7 +64,7 @@ def test_there_is_one_refresher_and_it_says_what_it_is(daemon):
     assert (row["slot"], row["state"]) == (0, "ready")
     with open(f"/proc/{row['pid']}/cmdline", encoding="utf-8") as title:
         assert title.read().rstrip("\0") == "turnoutd: refresher"
-    assert daemon.log_lines("process=refresher")
+    daemon.wait_logged("process=refresher")
     page = scrape(daemon)
     assert page.sum("processes", role="refresher", state="ready") == 1
     assert page.sum("process_resident_memory_bytes", role="refresher") > 0
@@ -342,7 +342,7 @@ def test_a_size_that_cannot_be_is_a_bad_start(new_turnout, size, complaint):
         assert turnout.show("config") and len(turnout.processes("refresher")) == 1
     else:
         assert turnout.process.wait(30) == 2
-        assert turnout.log_lines(complaint), turnout.log_text()
+        turnout.wait_logged(complaint)
 
 
 # --- options at a reload ---

@@ -121,7 +121,7 @@ def test_the_peer_is_looked_at_beside_the_permissions(turnout):
         done = subprocess.run(["/usr/bin/python3", "-c", stranger], user=65534, group=65534, extra_groups=[], cwd="/",
                               capture_output=True, text=True, check=False)
         assert done.stdout == "b''\n" or "ConnectionResetError" in done.stderr or "BrokenPipeError" in done.stderr, done
-        assert turnout.log_lines("control connection refused", "uid=65534")
+        turnout.wait_logged("control connection refused", "uid=65534")
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(turnout.control_socket))
             client.sendall(frame(SHOW_VERSION))

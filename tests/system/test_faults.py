@@ -154,7 +154,7 @@ def test_no_error_of_accept_read_and_write_kills_leaks_or_loses_what_was_acknowl
     for said in ('message="cannot accept connections" error="Too many open files"',
                  'message="a connection failed" call=read error="Input/output error"',
                  'message="cannot receive a message" error="Cannot allocate memory"', 'message="database connection lost"'):
-        assert turnout.log_lines(said), said
+        turnout.wait_logged(said)
     assert not turnout.log_lines('message="child died"') and not turnout.log_lines('message="broken invariant"')
 
 

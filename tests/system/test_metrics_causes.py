@@ -163,7 +163,7 @@ def test_jobs_are_told_with_their_last_success_which_outlives_the_scheduler(turn
     assert moment >= before.sum("start_time_seconds")
     turnout.kill("scheduler")
     wait_until(lambda: grown(turnout, before, "job_runs_total", job_name="complete-events", result="ok") >= 1, "its successor has run it")
-    assert scrape(turnout).sum("job_last_success_timestamp_seconds", job_name="complete-events") > moment
+    wait_until(lambda: scrape(turnout).sum("job_last_success_timestamp_seconds", job_name="complete-events") > moment, "its moment is told")
 
 
 def test_reloads_are_counted_and_the_last_one_is_shown(new_turnout):

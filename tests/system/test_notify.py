@@ -109,5 +109,5 @@ def test_a_watchdog_that_is_not_ours_is_not_fed(new_turnout, manager, variables)
 def test_a_manager_that_is_not_there_is_no_reason_not_to_serve(new_turnout, manager, tmp_path):
     turnout = new_turnout(**under(manager, NOTIFY_SOCKET=str(tmp_path / "nobody")))
     assert turnout.get("/api/events").status == 200
-    assert turnout.log_lines("level=warning", "NOTIFY_SOCKET")
+    turnout.wait_logged("level=warning", "NOTIFY_SOCKET")
     assert turnout.stop(signal.SIGTERM) == 0

@@ -452,7 +452,7 @@ def test_a_failure_of_the_server_is_answered_as_described_and_stands_in_the_log(
         answer = turnout.request(method, path.replace("{id}", str(uuid.uuid4())), organizer.token)
         assert (answer.status, answer.problem) == (500, "internal"), answer
         assert_as_described(operation, method, answer)
-        assert turnout.log_lines("a statement failed", answer.headers["x-request-id"])
+        turnout.wait_logged("a statement failed", answer.headers["x-request-id"])
         assert "elsewhere" not in answer.body.decode() and "select" not in answer.body.decode()
     Database(postgres, turnout.database).rows("alter schema elsewhere rename to turnout")
     assert organizer.get("/api/users/me").status == 200
@@ -481,7 +481,7 @@ def test_an_unreachable_database_is_answered_as_described(new_turnout, postgres)
 
 
 def test_a_seats_row_that_somebody_holds_is_answered_as_described_after_a_while(new_turnout, postgres):
-    turnout = new_turnout(workers=1, db_acquire_timeout="200ms")
+    turnout = new_turnout(workers=1, db_acquire_timeout="200ms", queue_timeout="2s")
     database = Database(postgres, turnout.database)
     organizer = Person(turnout, "organizer")
     event = organizer.event()

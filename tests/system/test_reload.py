@@ -32,7 +32,7 @@ def test_changed_options_and_those_that_need_a_restart_are_named(new_turnout):
     assert said == {"idle_timeout": ("75s", "70s", "now"), "body_size": ("256k", "100k", "now"),
                     "max_connections": ("10000", "500", "at the next start"),
                     "control_group": ("", "nobody-is-asked", "at the next start")}
-    assert turnout.log_lines(RELOADED, "idle_timeout", "body_size", 'needs_restart="control_group, max_connections"')
+    turnout.wait_logged(RELOADED, "idle_timeout", "body_size", 'needs_restart="control_group, max_connections"')
     rows = {row["name"]: row for row in turnout.show("config")}
     assert rows["idle_timeout"]["value"] == "70s" and rows["idle_timeout"]["origin"].startswith(str(turnout.configuration_file))
     assert rows["max_connections"]["value"] == "10000", "what is shown is what is in force"
@@ -171,7 +171,7 @@ def test_a_child_that_was_busy_is_named_and_takes_it_over_when_it_comes_to_it(ne
         done = turnout.ctl("reload", check=False)
         assert done.returncode == 4 and f"worker 1 (pid {stuck}) does not answer" in done.stderr, done
         assert "body_size" in done.stdout
-        assert turnout.log_lines("level=error", 'message="configuration reloaded, not everywhere"', str(stuck))
+        turnout.wait_logged("level=error", 'message="configuration reloaded, not everywhere"', str(stuck))
     assert turnout.ctl("reload").returncode == 0
     for _ in range(20):
         turnout.disconnect()

@@ -88,7 +88,7 @@ def test_a_process_is_replaced_and_turnoutctl_returns_when_its_successor_serves(
     now, = rows(turnout, *who, "show", "processes")
     assert now["state"] == "ready" and now["pid"] != row["pid"] and now["restarts"] == row["restarts"] + 1
     assert said == f"{row['role']} {row['slot']} is process {now['pid']} now, instead of {row['pid']}\n"
-    assert turnout.log_lines('message="child ended"', f"child={row['pid']}", 'cause="exit status 0"')
+    turnout.wait_logged('message="child ended"', f"child={row['pid']}", 'cause="exit status 0"')
 
 
 def test_a_worker_that_is_replaced_answers_what_it_has_begun(new_turnout, postgres):

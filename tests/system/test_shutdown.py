@@ -252,4 +252,4 @@ def test_a_worker_that_hangs_is_killed_when_its_time_is_over(new_turnout):
     turnout.start()
     with stopped(pids(turnout, "worker")[:1]):
         assert turnout.stop() == 0
-    assert turnout.log_lines("children did not leave in time; killing them")
+    turnout.wait_logged("children did not leave in time; killing them")
