@@ -11,6 +11,7 @@ nobase_dist_pkgdata_DATA = \
   sql/schema/0009_event_work.sql \
   sql/schema/0010_audit.sql \
   sql/schema/0011_mail.sql \
+  sql/schema/0012_calendar_feeds.sql \
   sql/rules/api_time.sql \
   sql/rules/audit_difference.sql \
   sql/rules/audit_event.sql \
@@ -26,6 +27,9 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/cache_stats.sql \
   sql/rules/cache_user.sql \
   sql/rules/cache_warm.sql \
+  sql/rules/calendar_feed_create.sql \
+  sql/rules/calendar_feed_delete.sql \
+  sql/rules/calendar_feed_get.sql \
   sql/rules/calendar_fields.sql \
   sql/rules/cancel_many.sql \
   sql/rules/cancel_people.sql \
@@ -65,6 +69,7 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/mail_renew.sql \
   sql/rules/mail_status.sql \
   sql/rules/mail_take_back.sql \
+  sql/rules/mail_subscribe.sql \
   sql/rules/mail_wanted.sql \
   sql/rules/may_manage_event.sql \
   sql/rules/microseconds.sql \

@@ -42,6 +42,10 @@ begin
     when 'registration_transfer' then
       v_written := turnout.registration_transfer(p_request_id, p_action_id, p_user_id, p_role, p_id, p_fields ->> 'user',
                                                  p_resent);
+    when 'calendar_feed_create' then
+      v_written := turnout.calendar_feed_create(p_request_id, p_action_id, p_user_id, (p_fields ->> 'token_hash')::bytea);
+    when 'calendar_feed_delete' then
+      v_written := turnout.calendar_feed_delete(p_request_id, p_action_id, p_user_id);
     when 'register_list' then
       v_written := turnout.register_list(p_request_id, p_action_id, p_user_id, p_role, p_id, p_fields, p_resent);
   end case;

@@ -107,27 +107,10 @@ void events_update(struct http_request *request)
     caller_identify(request, CALLER_USER, update_as);
 }
 
-/* These take no body; an empty object is none. */
-static bool body_is_empty(struct http_request *request)
-{
-    if (request->body_length == 0)
-        return true;
-    json_t *object = body_object(request, false);
-    if (object == NULL)
-        return false;
-    const char *name;
-    json_t *value;
-    json_t *errors = members_errors();
-    json_object_foreach(object, name, value)
-        members_wrong(errors, name, "is not known here: this request takes no fields");
-    json_decref(object);
-    return members_good(request, errors);
-}
-
 static void simple_as(struct http_request *request, const struct caller *caller, const struct pg_statement *statement)
 {
     const char *id = parameters_path_id(request);
-    if (id == NULL || !parameters_check(request, (const char *const[]){NULL}) || !body_is_empty(request))
+    if (id == NULL || !parameters_check(request, (const char *const[]){NULL}) || !members_none(request))
         return;
     write_send(start(request, caller, statement, id));
 }

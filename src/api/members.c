@@ -6,6 +6,7 @@
 
 #include "base/buffer.h"
 #include "base/object.h"
+#include "http/body.h"
 #include "http/problem.h"
 
 /* RFC 6901, 3: a name may hold what separates names. */
@@ -65,4 +66,20 @@ bool members_good(struct http_request *request, json_t *errors)
     problem_respond(request, PROBLEM_INVALID_FIELDS, &details);
     free(text);
     return false;
+}
+
+bool members_none(struct http_request *request)
+{
+    if (request->body_length == 0)
+        return true;
+    json_t *object = body_object(request, false);
+    if (object == NULL)
+        return false;
+    const char *name;
+    json_t *value;
+    json_t *errors = members_errors();
+    json_object_foreach(object, name, value)
+        members_wrong(errors, name, "is not known here: this request takes no fields");
+    json_decref(object);
+    return members_good(request, errors);
 }

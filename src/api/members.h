@@ -22,4 +22,7 @@ void members_wrong_item(json_t *errors, const char *name, size_t item, const cha
 /* Ends the list. false: it was not empty, and the request has been answered with 422 and all of it. */
 bool members_good(struct http_request *request, json_t *errors) MUST_CHECK;
 
+/* For a request that takes no body: there is none, or an empty object. false: the request has been answered. */
+bool members_none(struct http_request *request) MUST_CHECK;
+
 #endif

@@ -32,6 +32,13 @@ http_handler dashboard_stats;
 http_handler users_me;
 /* calendars.c */
 http_handler calendars_event;
+/* feeds.c */
+http_handler feeds_create;
+http_handler feeds_delete;
+http_handler feeds_read;
+/* unsubscribe.c */
+http_handler unsubscribe_show;
+http_handler unsubscribe_do;
 /* openapi.c */
 http_handler openapi_read;
 /* health.c: the internal listener */

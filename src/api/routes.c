@@ -20,6 +20,11 @@ static const struct http_route routes[] = {
     {HTTP_METHOD_POST, "/api/registrations/{id}/transfer", transfer_create, 0},
     {HTTP_METHOD_GET, "/api/dashboard/events/{id}/stats", dashboard_stats, 0},
     {HTTP_METHOD_GET, "/api/users/me", users_me, 0},
+    {HTTP_METHOD_GET, "/api/users/me/calendar.ics", feeds_read, 0},
+    {HTTP_METHOD_POST, "/api/users/me/calendar-feed", feeds_create, 0},
+    {HTTP_METHOD_DELETE, "/api/users/me/calendar-feed", feeds_delete, 0},
+    {HTTP_METHOD_GET, "/api/mail/unsubscribe", unsubscribe_show, 0},
+    {HTTP_METHOD_POST, "/api/mail/unsubscribe", unsubscribe_do, 0},
     {HTTP_METHOD_GET, "/api/openapi.json", openapi_read, 0},
     {HTTP_METHOD_GET, NULL, NULL, 0},
 };

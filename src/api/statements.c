@@ -23,8 +23,9 @@ const struct pg_statement *api_statement_keyed(const struct pg_statement *statem
     static const struct {
         const struct pg_statement *plain;
         const struct pg_statement *keyed;
-    } writes[] = {KEYED(event_create), KEYED(event_update),          KEYED(event_delete), KEYED(event_publish),
-                  KEYED(event_cancel), KEYED(registration_transfer), KEYED(register_list)};
+    } writes[] = {KEYED(event_create),  KEYED(event_update),         KEYED(event_delete),
+                  KEYED(event_publish), KEYED(event_cancel),         KEYED(registration_transfer),
+                  KEYED(register_list), KEYED(calendar_feed_create), KEYED(calendar_feed_delete)};
     for (size_t i = 0; i < sizeof writes / sizeof writes[0]; i++) {
         if (writes[i].plain == statement)
             return writes[i].keyed;

@@ -41,6 +41,17 @@
               "select outcome, body, etag, ref from turnout.registration_transfer($1, $2, $3, $4, $5, $6, $7)")       \
     STATEMENT(register_list, 7,                                                                                       \
               "select outcome, body, etag, ref from turnout.register_list($1, $2, $3, $4, $5, $6, $7)")               \
+    STATEMENT(calendar_feed_create, 4,                                                                                \
+              "select outcome, body, etag, ref from turnout.calendar_feed_create($1, $2, $3, $4)")                    \
+    STATEMENT(calendar_feed_delete, 3,                                                                                \
+              "select outcome, body, etag, ref from turnout.calendar_feed_delete($1, $2, $3)")                        \
+    STATEMENT(calendar_feed_create_keyed, 8,                                                                          \
+              KEYED_ROW "write_with_key('calendar_feed_create', $1, $2, $3, null, null, null, "                       \
+                        "jsonb_build_object('token_hash', $4::text), $5, $6, $7, $8)")                                \
+    STATEMENT(calendar_feed_delete_keyed, 7,                                                                          \
+              KEYED_ROW "write_with_key('calendar_feed_delete', $1, $2, $3, null, null, null, null, $4, $5, $6, $7)") \
+    STATEMENT(calendar_feed_get, 1, "select outcome, body, etag, ref from turnout.calendar_feed_get($1)")             \
+    STATEMENT(mail_subscribe, 4, "select outcome, body, etag, ref from turnout.mail_subscribe($1, $2, $3, $4)")       \
     STATEMENT(event_create_keyed, 10,                                                                                 \
               KEYED_ROW "write_with_key('event_create', $1, $2, $3, $4, $5, null, $6, $7, $8, $9, $10)")              \
     STATEMENT(event_update_keyed, 11,                                                                                 \

@@ -159,9 +159,11 @@ def check_structure(document):
                 yield f"{here}: parameter {parameter.get('name')} lacks its place, schema or description"
             if parameter.get("in") == "path" and parameter.get("required") is not True:
                 yield f"{here}: path parameter {parameter.get('name')} is not required"
-        if method in WRITES and "Idempotency-Key" not in {parameter.get("name") for parameter in resolved}:
+        # A key is a user's own: who is nobody has none.
+        signed_in = operation.get("security") != [{}]
+        if method in WRITES and signed_in and "Idempotency-Key" not in {parameter.get("name") for parameter in resolved}:
             yield f"{here}: it writes and takes no Idempotency-Key"
-        if method in WRITES and not {"key-in-use", "key-reused"} <= set(problems_of(document, operation, set())):
+        if method in WRITES and signed_in and not {"key-in-use", "key-reused"} <= set(problems_of(document, operation, set())):
             yield f"{here}: the refusals of an Idempotency-Key are missing"
         if method in ("post", "put", "patch") and operation.get("requestBody") is not None:
             if not operation["requestBody"].get("content"):

@@ -316,6 +316,16 @@ def test_people_register_through_it(turnout, nginx, wire, organizer):
     assert cancelled.json()["status"] == "cancelled"
 
 
+def test_secret_addresses_stay_out_of_the_access_log(nginx, wire):
+    for path in ("/api/users/me/calendar.ics?token=sesame", "/api/mail/unsubscribe?again=yes&token=sesame&x=1", "/api/events?limit=7"):
+        wire.send(get(path))
+        assert wire.answer().status in (200, 404, 422)
+    lines = wait_until(lambda: (text := nginx.access_log.read_text()).count("limit=7") and text, "they are logged")
+    assert '"GET /api/users/me/calendar.ics?token=... HTTP/1.1" 404' in lines
+    assert '"GET /api/mail/unsubscribe?again=yes&token=...&x=1 HTTP/1.1"' in lines
+    assert "sesame" not in lines
+
+
 def test_a_body_as_large_as_the_limit_passes(wire, organizer):
     largest = b'{"title":"' + b"x" * (262144 - 12) + b'"}'
     assert len(largest) == 262144

@@ -14,6 +14,7 @@ from api import Person, etag, event_fields, from_now, set_event
 from reloading import reload
 from server import NO_LIMITS
 from sql_harness import TOP, Database, wait_until
+from unsubscribing import token_for
 
 loader = importlib.util.spec_from_file_location("openapi_lint", TOP / "tests" / "lint" / "openapi.py")
 lint = importlib.util.module_from_spec(loader)
@@ -27,6 +28,8 @@ OPERATIONS = {operation["operationId"]: (method.upper(), path, operation)
 EVERYWHERE = {"server", "date", "content-length", "content-type", "connection", "x-content-type-options"}
 # In every answer to a write of a user, as the document says at its beginning.
 LIMITS = {"ratelimit-policy", "ratelimit"}
+# What a link does that needs nobody to be signed in.
+WITH_TOKEN = ("readCalendarFeed", "showUnsubscribe", "unsubscribe")
 JSON = {"Content-Type": "application/json"}
 numbers = itertools.count(1)
 
@@ -102,6 +105,8 @@ class Scene:
         """The operation, as it is when all goes well, but for what is given. `who`: a person, a token, or "nobody"."""
         method, template, _ = OPERATIONS[name]
         path = path or template
+        if name in WITH_TOKEN and not query:
+            query = f"?token={self.link_token(name)}"
         if "{id}" in path:
             path = path.replace("{id}", self.fresh_id(name))
         if body is None and "json" not in keywords:
@@ -110,6 +115,11 @@ class Scene:
             headers = {"If-Match": "*"}
         token = None if who == "nobody" else getattr(who or self.usual(name), "token", who)
         return self.turnout.request(method, path + query, token, headers=headers, body=body, **keywords)
+
+    def link_token(self, name):
+        if name == "readCalendarFeed":
+            return self.person.post("/api/users/me/calendar-feed").json()["url"].split("=")[1]
+        return token_for(self.turnout, self.person.id, "reminders")
 
     def usual_body(self, name):
         if name == "register":
@@ -122,7 +132,8 @@ class Scene:
 
     def usual(self, name):
         """Whom the operation is for."""
-        own = ("listMyRegistrations", "register", "readRegistration", "cancelRegistration", "transferRegistration", "readMe")
+        own = ("listMyRegistrations", "register", "readRegistration", "cancelRegistration", "transferRegistration", "readMe",
+               "createCalendarFeed", "deleteCalendarFeed")
         return self.person if name in own else self.organizer
 
     def fresh_id(self, name):
@@ -224,7 +235,7 @@ def not_modified(scene, name):
 
 def unreadable(scene, name):
     yield scene.request(name, query="?%zz")
-    if "413" in OPERATIONS[name][2]["responses"] and name != "cancelRegistration":
+    if "413" in OPERATIONS[name][2]["responses"] and name not in ("cancelRegistration", "unsubscribe"):
         headers = {**JSON, "If-Match": "*"}
         yield scene.request(name, body=b"{", headers=headers)
         yield scene.request(name, body=b"[]", headers=headers)
@@ -268,6 +279,8 @@ def not_found(scene, name):
         scene.database.rows("delete from turnout.users where email = %s", (vanished.email,))
         # The token is remembered by the worker that has seen it, on this kept connection.
         yield wait_until(lambda: (gone := scene.request(name, who=vanished)).status == 404 and gone, "nobody knows of them any more")
+    elif name in WITH_TOKEN:
+        yield scene.request(name, query="?token=none")
     else:
         yield scene.request(name, path=OPERATIONS[name][1].replace("{id}", str(uuid.uuid4())))
         yield scene.request(name, path=OPERATIONS[name][1].replace("{id}", "none"))
@@ -291,14 +304,15 @@ def key_in_use(scene, name):
 def key_reused(scene, name):
     headers = with_key(f"reused-{next(numbers)}")
     assert scene.request(name, headers=headers).status < 300
-    refused = scene.request(name, headers=headers, **({"json": event_fields(title="Another")} if name == "createEvent" else {}))
+    other = {"createEvent": event_fields(title="Another"), "createCalendarFeed": {}, "deleteCalendarFeed": {}}
+    refused = scene.request(name, headers=headers, **({"json": other[name]} if name in other else {}))
     assert refused.problem == "key-reused", refused
     yield refused
 
 
 def conflict(scene, name):
     yield from key_in_use(scene, name)
-    if name not in ("createEvent", "registerList"):
+    if name not in ("createEvent", "registerList", "createCalendarFeed", "deleteCalendarFeed"):
         yield from wrong_state(scene, name)
 
 
@@ -379,7 +393,8 @@ def invalid(scene, name):
     if name == "transferRegistration":
         for wrong in ("nobody", "nobody@example.com", str(uuid.uuid4()), 1, None):
             yield scene.request(name, json={"user": wrong})
-    if name in ("createEvent", "updateEvent", "register", "registerList", "transferRegistration", "publishEvent", "cancelEvent", "deleteEvent"):
+    if name in ("createEvent", "updateEvent", "register", "registerList", "transferRegistration", "publishEvent", "cancelEvent", "deleteEvent",
+                "createCalendarFeed", "deleteCalendarFeed"):
         yield scene.request(name, json={"colour": 1, "title": 1, "event_id": 1}, headers={**JSON, "If-Match": "*"})
     if name == "register":
         event = scene.organizer.event()
@@ -414,7 +429,8 @@ def test_too_many_requests_are_answered_as_described(scene):
     try:
         for name, (method, _, operation) in OPERATIONS.items():
             def ask(name=name, who="nobody" if operation.get("security") == [{}] else scene.person, some=None if method == "GET" else {}):
-                return scene.request(name, who=who, path=OPERATIONS[name][1].replace("{id}", str(uuid.uuid4())), json=some)
+                return scene.request(name, who=who, path=OPERATIONS[name][1].replace("{id}", str(uuid.uuid4())), json=some,
+                                     query="?token=none" if name in WITH_TOKEN else "")
             refused = wait_until(lambda ask=ask: (answer := ask()).status == 429 and answer, "somebody asks too often")
             assert refused.problem == "rate-limited"
             assert_as_described(operation, method, refused)
@@ -429,6 +445,8 @@ def test_every_answer_to_a_write_says_what_is_left_of_the_limit(scene):
             for answer in good(scene, name):
                 assert_as_described(operation, method, answer)
                 assert set(answer.headers) & LIMITS == (set() if method == "GET" else LIMITS)
+            if name in WITH_TOKEN:
+                continue  # without it they are an address's, not a user's
             refused = scene.request(name, query="?colour=red")
             assert set(refused.headers) & LIMITS == (set() if method == "GET" else LIMITS)
     finally:
@@ -442,14 +460,20 @@ def test_a_method_that_a_path_does_not_have_is_answered_as_described(scene):
         assert_as_described(operation, "PUT", answer, "default")
 
 
+def some_address(turnout, name):
+    """Of an operation: what it names need not be there."""
+    query = f"?token={token_for(turnout, str(uuid.uuid4()), 'reminders')}" if name in WITH_TOKEN else ""
+    return OPERATIONS[name][1].replace("{id}", str(uuid.uuid4())) + query
+
+
 def test_a_failure_of_the_server_is_answered_as_described_and_stands_in_the_log(new_turnout, postgres):
     turnout = new_turnout(workers=1)
     organizer = Person(turnout, "organizer")
     Database(postgres, turnout.database).rows("alter schema turnout rename to elsewhere")
-    for method, path, operation in OPERATIONS.values():
+    for name, (method, _, operation) in OPERATIONS.items():
         if "500" not in operation["responses"]:
             continue
-        answer = turnout.request(method, path.replace("{id}", str(uuid.uuid4())), organizer.token)
+        answer = turnout.request(method, some_address(turnout, name), organizer.token)
         assert (answer.status, answer.problem) == (500, "internal"), answer
         assert_as_described(operation, method, answer)
         turnout.wait_logged("a statement failed", answer.headers["x-request-id"])
@@ -471,10 +495,10 @@ def test_an_unreachable_database_is_answered_as_described(new_turnout, postgres)
 
     wait_until(listening, "the worker listens")
     token = turnout.token("somebody@example.com")
-    for method, path, operation in OPERATIONS.values():
+    for name, (method, _, operation) in OPERATIONS.items():
         if "503" not in operation["responses"]:
             continue
-        answer = turnout.request(method, path.replace("{id}", str(uuid.uuid4())), token)
+        answer = turnout.request(method, some_address(turnout, name), token)
         assert (answer.status, answer.problem) == (503, "database-unavailable"), answer
         assert_as_described(operation, method, answer)
     assert turnout.get("/api/openapi.json").status == 200

@@ -57,6 +57,7 @@ def samples(watched):
     xid = int(value("select pg_snapshot_xmax(pg_current_snapshot())"))
     who = ["plans", "0193b5f0-1c2d-7abc-8def-0123456789ab", organizer, "admin"]
     new_id = "0193b5f0-1c2d-7abc-8def-0123456789ac"
+    feed_hash = r"\x" + "ab" * 32
     lists = [[organizer, "organizer", category, status, None, None, q, "20", None, None]
              for category in (None, "social") for status in (None, "completed", "draft") for q in (None, "会議", "town hall")]
     return {
@@ -94,6 +95,10 @@ def samples(watched):
         "cache_probe": [["plans"]],
         "changes_since": [[None, None, "100"], [str(xid), "{}", "100"], [str(xid), f"{{{xid - 5},{xid - 3}}}", "100"], ["3", "{}", "100"]],
         "cache_calendar": [[event], [draft], [new_id]],
+        "calendar_feed_create": [[*who[:2], person, feed_hash]],
+        "calendar_feed_delete": [[*who[:2], organizer]],
+        "mail_subscribe": [["plans", person, "reminders", wanted] for wanted in ("false", "true")],
+        "calendar_feed_get": [[feed_hash], [r"\x" + "cd" * 32]],
         "cache_event": [[event], [draft], [new_id]],
         "cache_events_list": [[category, status, "20", *after] for category in (None, "social") for status in (None, "completed")
                               for after in ((None, None), ("0", new_id))],
@@ -136,6 +141,8 @@ def keyed_samples(who, new_id, event, draft, person, registration):
         "event_cancel": [*who, event, "false"],
         "registration_transfer": ["plans", new_id, person, None, registration, "plans@example.com", "false"],
         "register_list": [*who, event, json.dumps({"user_ids": [person]}), "false"],
+        "calendar_feed_create": ["plans", new_id, person, r"\x" + "ab" * 32, "false"],
+        "calendar_feed_delete": ["plans", new_id, who[2], "false"],
     }
     return {f"{name}_keyed": [[*parameters, *key] for key in keys(name)] for name, parameters in plain.items()}
 

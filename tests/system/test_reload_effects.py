@@ -148,6 +148,12 @@ def check_lifetime(turnout):
     return wait_until(lambda: connects() >= before + 4, "connections are replaced")
 
 
+def check_public_url(turnout):
+    answer = turnout.post("/api/users/me/calendar-feed", turnout.token("feed@example.com"))
+    assert answer.status == 201, answer
+    return answer.json()["url"].startswith("https://events.example.com/api/")
+
+
 def check_job(job):
     def check(turnout):
         before = runs(turnout, job)
@@ -190,6 +196,7 @@ EFFECTS = {
     "jwt_audience": ("other", check_audience),
     "jwt_leeway": ("5m", check_leeway),
     "trust_role_claim": ("no", check_trust_role_claim),
+    "public_url": ("https://events.example.com", check_public_url),
     "log_format": ("json", check_log_format),
     "log_level": ("debug", check_log_level),
     "access_log": ("no", check_access_log),
@@ -209,7 +216,7 @@ EFFECTS = {
 
 # Those whose effect, or the lack of it, is seen at once: it must not be there before.
 AT_ONCE = {"request_line_size", "header_size", "header_count", "body_size", "public_read", "jwt_issuer", "jwt_audience", "jwt_leeway",
-           "trust_role_claim", "log_format", "log_level", "access_log"}
+           "trust_role_claim", "public_url", "log_format", "log_level", "access_log"}
 
 
 @pytest.mark.parametrize("name", EFFECTS)

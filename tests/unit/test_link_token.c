@@ -97,6 +97,26 @@ START_TEST(test_mails_about_what_one_did_have_no_such_link)
 }
 END_TEST
 
+START_TEST(test_the_token_of_a_feed_can_be_made_again_and_not_be_made_up)
+{
+    char text[LINK_TOKEN_TEXT_MAX];
+    char again[LINK_TOKEN_TEXT_MAX];
+    char id[UUID_TEXT_SIZE];
+    char hash[LINK_TOKEN_HASH_SIZE];
+    link_token_feed(user_id, text);
+    link_token_feed(user_id, again);
+    ck_assert_str_eq(text, again);
+    ck_assert(link_token_is_feed(text, id));
+    ck_assert_str_eq(id, user_id);
+    text[5] = text[5] == 'A' ? 'B' : 'A';
+    ck_assert(!link_token_is_feed(text, id));
+    sign("reminders", text);
+    ck_assert(!link_token_is_feed(text, id));
+    link_token_hash("abc", hash);
+    ck_assert_str_eq(hash, "\\xba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("link_token");
@@ -107,6 +127,7 @@ int main(void)
     tcase_add_test(tests, test_a_link_of_another_key_is_refused);
     tcase_add_test(tests, test_what_was_signed_for_one_purpose_is_worth_nothing_for_another);
     tcase_add_test(tests, test_mails_about_what_one_did_have_no_such_link);
+    tcase_add_test(tests, test_the_token_of_a_feed_can_be_made_again_and_not_be_made_up);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
