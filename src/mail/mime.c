@@ -334,7 +334,8 @@ void mime_body(struct buffer *to, const char *bytes, size_t length)
 {
     struct buffer body = {0};
     append_quoted_printable(&body, bytes, length);
-    bool is_quoted = buffer_length(&body) < length / 57 * 78 + 80;
+    /* 57 bytes are a line of 76 characters and its end */
+    bool is_quoted = buffer_length(&body) <= (length + 2) * 78 / 57;
     if (!is_quoted) {
         buffer_clear(&body, SIZE_MAX);
         append_base64_lines(&body, bytes, length);

@@ -9,6 +9,7 @@
 #include "base/secret.h"
 #include "identity/cursor.h"
 #include "identity/key_set.h"
+#include "mail/letter.h"
 #include "master/listener.h"
 #include "master/master.h"
 #include "pg/migrate.h"
@@ -66,6 +67,33 @@ static bool check_redis(const struct configuration *configuration, char *error, 
     return check_secret("redis_password_file", configuration->redis_password_file, 1, error, error_size);
 }
 
+static bool check_mailbox(const char *option, const char *mailbox, char *error, size_t error_size)
+{
+    char why[384];
+    if (mailbox == NULL || letter_check_address(mailbox, why, sizeof why))
+        return true;
+    snprintf(error, error_size, "%s: %s", option, why);
+    return false;
+}
+
+/* Templates of its own are read also where no mail is sent: whoever writes them wants to know. */
+static bool check_letters(const struct configuration *configuration, char *error, size_t error_size)
+{
+    char why[384];
+    if (!check_mailbox("mail_from", configuration->mail_from, error, error_size) ||
+        !check_mailbox("mail_reply_to", configuration->mail_reply_to, error, error_size))
+        return false;
+    if (configuration->smtp_url == NULL && configuration->mail_templates == NULL)
+        return true;
+    struct letters *letters =
+        letters_read(configuration->template_directory, configuration->mail_templates, why, sizeof why);
+    if (letters == NULL)
+        snprintf(error, error_size, "%s: %s",
+                 configuration->mail_templates == NULL ? "template_directory" : "mail_templates", why);
+    letters_free(letters);
+    return letters != NULL;
+}
+
 /* Without making the file: who checks may be somebody else than the daemon. */
 static bool check_log(const char *path, char *error, size_t error_size)
 {
@@ -98,7 +126,7 @@ bool master_check(const struct configuration *configuration, char *error, size_t
         !check_secret("database_password_file", configuration->database_password_file, 1, error, error_size) ||
         !check_secret("database_owner_password_file", configuration->database_owner_password_file, 1, error,
                       error_size) ||
-        !check_redis(configuration, error, error_size) ||
+        !check_redis(configuration, error, error_size) || !check_letters(configuration, error, error_size) ||
         !check_secret("cursor_key_file", configuration->cursor_key_file, CURSOR_KEY_LEAST, error, error_size))
         return false;
     struct key_set *keys = key_set_read(configuration->jwt_keys_file, why, sizeof why);

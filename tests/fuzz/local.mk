@@ -3,7 +3,7 @@
 EXTRA_DIST += tests/fuzz/README.md tests/fuzz/run.sh tests/fuzz/corpus tests/fuzz/dictionary tests/fuzz/regression
 FUZZ_TARGETS = tests/fuzz/fuzz_address tests/fuzz/fuzz_body tests/fuzz/fuzz_configuration tests/fuzz/fuzz_control \
   tests/fuzz/fuzz_csv tests/fuzz/fuzz_cursor tests/fuzz/fuzz_envelope tests/fuzz/fuzz_http tests/fuzz/fuzz_idempotency tests/fuzz/fuzz_keys \
-  tests/fuzz/fuzz_message tests/fuzz/fuzz_query tests/fuzz/fuzz_token
+  tests/fuzz/fuzz_message tests/fuzz/fuzz_query tests/fuzz/fuzz_template tests/fuzz/fuzz_token
 check_PROGRAMS += $(FUZZ_TARGETS)
 
 if FUZZ
@@ -64,6 +64,10 @@ tests_fuzz_fuzz_query_SOURCES = tests/fuzz/fuzz_query.c src/api/parameters.c $(F
 tests_fuzz_fuzz_query_CFLAGS = $(CFLAGS_FUZZ)
 tests_fuzz_fuzz_query_LDFLAGS = $(LDFLAGS_FUZZ)
 tests_fuzz_fuzz_query_LDADD = $(HTTP_LIBS) $(IDENTITY_LIBS) $(BASE_LIBS) $(LIBPQ_LIBS)
+tests_fuzz_fuzz_template_SOURCES = tests/fuzz/fuzz_template.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_template_CFLAGS = $(CFLAGS_FUZZ)
+tests_fuzz_fuzz_template_LDFLAGS = $(LDFLAGS_FUZZ)
+tests_fuzz_fuzz_template_LDADD = $(MAIL_LIBS) $(BASE_LIBS)
 tests_fuzz_fuzz_token_SOURCES = tests/fuzz/fuzz_token.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_token_CFLAGS = $(CFLAGS_FUZZ)
 tests_fuzz_fuzz_token_LDFLAGS = $(LDFLAGS_FUZZ)
