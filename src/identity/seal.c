@@ -4,7 +4,10 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
+#include <stdio.h>
 #include <string.h>
+
+#include "base/secret.h"
 
 static EVP_MAC_CTX *keyed;
 
@@ -22,6 +25,22 @@ void seal_set_key(const void *key, size_t length)
     keyed = EVP_MAC_CTX_new(hmac);
     INVARIANT(keyed != NULL && EVP_MAC_init(keyed, key, length, parameters) == 1);
     EVP_MAC_free(hmac);
+}
+
+bool seal_read_key(const char *path, char *error, size_t error_size)
+{
+    size_t length;
+    char *secret = secret_read(path, &length, error, error_size);
+    if (secret == NULL)
+        return false;
+    bool good = length >= SEAL_KEY_SIZE_MIN;
+    if (good)
+        seal_set_key(secret, length);
+    else
+        snprintf(error, error_size, "cursor_key_file: expected at least %d bytes, found %zu", SEAL_KEY_SIZE_MIN,
+                 length);
+    secret_free(secret, length);
+    return good;
 }
 
 void seal_forget_key(void)

@@ -14,6 +14,8 @@
 
 /* Once per process, before the others; again replaces the key. At least SEAL_KEY_SIZE_MIN bytes. */
 void seal_set_key(const void *key, size_t length);
+/* The same from its file (cursor_key_file). false: `error` names the file and says why, and the key is as before. */
+bool seal_read_key(const char *path, char *error, size_t error_size) MUST_CHECK;
 /* Wipes and frees the key. */
 void seal_forget_key(void);
 

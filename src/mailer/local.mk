@@ -11,7 +11,7 @@ TESTS += tests/unit/test_stream tests/unit/test_verdict
 # it holds the stream itself, in a time of its own, and plays PostgreSQL and the SMTP server
 tests_unit_test_stream_SOURCES = tests/unit/test_stream.c
 tests_unit_test_stream_CFLAGS = $(UNIT_CFLAGS)
-tests_unit_test_stream_LDADD = libapi.a libpg.a libshm.a $(BASE_LIBS) $(LIBPQ_LIBS) $(JANSSON_LIBS) $(UNIT_LIBS)
+tests_unit_test_stream_LDADD = libapi.a libpg.a libidentity.a $(LIBCRYPTO_LIBS) libshm.a $(BASE_LIBS) $(LIBPQ_LIBS) $(JANSSON_LIBS) $(UNIT_LIBS)
 tests_unit_test_verdict_SOURCES = tests/unit/test_verdict.c
 tests_unit_test_verdict_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_verdict_LDADD = $(MAILER_LIBS) libapi.a libpg.a libshm.a $(BASE_LIBS) $(LIBPQ_LIBS) $(JANSSON_LIBS) $(UNIT_LIBS)

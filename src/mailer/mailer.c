@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "identity/seal.h"
 #include "mail/letter.h"
 #include "mailer/smtp.h"
 #include "mailer/stream.h"
@@ -108,7 +109,8 @@ static bool on_reload(void *context, char *error, size_t error_size)
     struct smtp_options smtp = smtp_settings(configuration);
     bool good = smtp_change(mailer.smtp, &smtp, error, error_size);
     set_stream(configuration);
-    return good && read_letters(configuration, error, error_size);
+    return good && seal_read_key(configuration->cursor_key_file, error, error_size) &&
+           read_letters(configuration, error, error_size);
 }
 
 /* ---- what is counted ---- */
@@ -334,7 +336,8 @@ int mailer_main(const struct mailer_options *options)
     mailer.pool = open_pool(configuration);
     struct smtp_options smtp = smtp_settings(configuration);
     mailer.smtp = smtp_create(&smtp, error, sizeof error);
-    if (mailer.smtp == NULL || !read_letters(configuration, error, sizeof error)) {
+    if (mailer.smtp == NULL || !seal_read_key(configuration->cursor_key_file, error, sizeof error) ||
+        !read_letters(configuration, error, sizeof error)) {
         log_error("the mailer cannot begin", log_text("error", error));
         return EXIT_STATUS_DO_NOT_RESTART;
     }

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "identity/link_token.h"
 #include "mailer/stream_state.h"
 #include "mailer/tally.h"
 
@@ -114,8 +115,13 @@ static void on_sent(void *context, enum smtp_outcome outcome, const char *words)
 /* false: it cannot be written, which no try mends. */
 static bool write_letter(struct parcel *parcel, char *error, size_t error_size)
 {
+    char url[512];
+    const char *person = json_string_value(json_object_get(json_object_get(parcel->owed, "to"), "id"));
+    const char *kind = json_string_value(json_object_get(parcel->owed, "kind"));
     struct letter_style style = {
         .from = stream.from, .reply_to = stream.reply_to, .public_url = stream.public_url, .now = clock_realtime()};
+    if (person != NULL && kind != NULL && link_token_unsubscribe_url(stream.public_url, person, kind, url, sizeof url))
+        style.unsubscribe_url = url;
     return letter_write(stream.letters, &style, parcel->owed, &parcel->letter, error, error_size);
 }
 

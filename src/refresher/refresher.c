@@ -11,7 +11,6 @@
 #include "api/statements.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/secret.h"
 #include "base/text.h"
 #include "identity/cursor.h"
 #include "pg/feed.h"
@@ -304,18 +303,8 @@ static uint64_t read_cursor_key(char *error, size_t error_size)
 {
     static const struct cursor sample_cursor = {.id = "00000000-0000-0000-0000-000000000000"};
     char text[CURSOR_TEXT_MAX];
-    size_t length;
-    char *secret = secret_read(refresher.configuration->cursor_key_file, &length, error, error_size);
-    if (secret == NULL)
+    if (!seal_read_key(refresher.configuration->cursor_key_file, error, error_size))
         return 0;
-    if (length < CURSOR_KEY_SIZE_MIN) {
-        snprintf(error, error_size, "cursor_key_file: expected at least %d bytes, found %zu", CURSOR_KEY_SIZE_MIN,
-                 length);
-        secret_free(secret, length);
-        return 0;
-    }
-    cursor_set_key(secret, length);
-    secret_free(secret, length);
     cursor_sign(&sample_cursor, "seal", text);
     return XXH3_64bits(text, strlen(text)) | 1;
 }

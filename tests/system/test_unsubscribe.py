@@ -5,6 +5,7 @@ import html.parser
 import pytest
 
 from api import Person
+from mailing import post
 from sql_harness import Database
 from unsubscribing import link_for, token_for
 
@@ -111,6 +112,32 @@ def test_what_is_owed_already_is_not_sent_and_all_else_is(turnout, organizer, ro
                                     (people[1].id, "confirmation", "leased"), (people[1].id, "survey_invitation", "leased")])
     assert "wants no mail of this kind" in rows("select last_error from turnout.outbox where state = 'dropped' and event_id = %s",
                                                 (event["id"],))[0][0]
+
+
+def test_the_link_of_a_mail_that_arrived_ends_those_mails(postgres, make_database):
+    """From the mail's own header, as a mail program reads it; other mail has none."""
+    base = "https://events.example.com"
+    with post(postgres, make_database(), public_url=base) as office:
+        office.owe(1)
+        registration = office.rows("update turnout.registrations set checked_in_at = now() returning id, event_id, user_id")[0]
+
+        def owe_survey(number):
+            office.rows("insert into turnout.outbox (kind, dedupe_key, event_id, registration_id, user_id) "
+                        "values ('survey_invitation', %s, %s, %s, %s) returning 1", f"{registration[0]}:survey:{number}",
+                        registration[1], registration[0], registration[2])
+
+        owe_survey(1)
+        turnout = office.daemon()
+        confirmation, survey = sorted(office.sink.wait(2), key=lambda message: "List-Unsubscribe" in message)
+        assert "List-Unsubscribe" not in confirmation
+        assert survey["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+        link = str(survey["List-Unsubscribe"]).strip("<>")
+        assert link.startswith(f"{base}/api/mail/unsubscribe?token=")
+        assert turnout.post(link.removeprefix(base), **ONE_CLICK).status == 200
+        owe_survey(2)
+        office.settle()
+        assert office.states() == {"sent": 2, "dropped": 1}
+        assert len(office.sink.messages()) == 2
 
 
 def test_each_kind_of_mail_is_of_the_group_that_its_link_names(rows):
