@@ -274,7 +274,7 @@ static void write_part(const struct writing *writing, enum letters_part part, co
     struct buffer body = {0};
     template_render(writing->language->templates[writing->kind][part], writing->values, &body);
     buffer_printf(to, "Content-Type: %s; charset=utf-8\r\n", type);
-    mime_body(to, buffer_bytes(&body), buffer_length(&body));
+    mime_body(to, buffer_text(&body), buffer_length(&body));
     buffer_free(&body);
 }
 
@@ -301,7 +301,7 @@ static void write_calendar(struct writing *writing, struct buffer *to)
     buffer_printf(to, "Content-Type: text/calendar; charset=utf-8; method=%s; name=\"event.ics\"\r\n",
                   writing->method == CALENDAR_CANCEL ? "CANCEL" : "REQUEST");
     buffer_append_text(to, "Content-Disposition: attachment; filename=\"event.ics\"\r\n");
-    mime_body(to, buffer_bytes(&body), buffer_length(&body));
+    mime_body(to, buffer_text(&body), buffer_length(&body));
     buffer_free(&body);
 }
 

@@ -341,6 +341,6 @@ void mime_body(struct buffer *to, const char *bytes, size_t length)
         append_base64_lines(&body, bytes, length);
     }
     buffer_printf(to, "Content-Transfer-Encoding: %s\r\n\r\n", is_quoted ? "quoted-printable" : "base64");
-    buffer_append(to, buffer_bytes(&body), buffer_length(&body));
+    buffer_append(to, buffer_text(&body), buffer_length(&body));
     buffer_free(&body);
 }

@@ -28,7 +28,7 @@ static void check_rendered(const struct template *template, const char *const *v
 {
     struct buffer text = {0};
     template_render(template, values, &text);
-    const char *rendered = buffer_bytes(&text);
+    const char *rendered = buffer_text(&text);
     size_t length = buffer_length(&text);
     MUST(count_of(rendered, length, '\n') <= (form == TEMPLATE_LINE ? 0 : count_of(bytes, size, '\n')));
     MUST(count_of(rendered, length, '\r') == 0 && count_of(rendered, length, '\0') == 0);
@@ -52,7 +52,7 @@ static void check_same(const struct template *one, const char *bytes, size_t siz
     }
     if (buffer_length(&other) <= TEMPLATE_SIZE_MAX) {
         struct template *two =
-            template_read(buffer_bytes(&other), buffer_length(&other), form, names, NAMES, error, sizeof error);
+            template_read(buffer_text(&other), buffer_length(&other), form, names, NAMES, error, sizeof error);
         MUST((one == NULL) == (two == NULL));
         if (one != NULL) {
             struct buffer first = {0};

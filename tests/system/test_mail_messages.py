@@ -398,6 +398,14 @@ def test_a_file_of_your_own_stands_for_the_installed_one(own):
     assert "Hall 3" in message.html and "登録" in other["Subject"]
 
 
+def test_a_file_of_your_own_may_be_empty(own):
+    (own / "en" / "confirmation.html").write_bytes(b"")
+    (own / "en" / "confirmation.subject").write_bytes(b"")
+    message = written(owed(), folders=(TOP / "conf" / "templates", own))
+    assert [part.defects for part in message.parsed.walk() if part.defects] == []
+    assert (message.html.strip(), message["Subject"]) == ("", "")
+
+
 def test_a_language_of_your_own_is_used_once_it_is_whole(configured, own):
     shutil.copytree(TOP / "conf" / "templates" / "en", own / "de")
     (own / "de" / "confirmation.txt").write_text("Hallo {{name}}, {{when}}\n", encoding="utf-8")
