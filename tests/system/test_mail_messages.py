@@ -19,6 +19,7 @@ import icalendar
 import pytest
 
 import server
+from mailing import post
 from sql_harness import TOP
 
 KINDS = ("confirmation", "waitlisted", "promoted", "cancelled", "changed", "event_cancelled", "reminder", "survey_invitation")
@@ -366,6 +367,36 @@ def test_an_event_of_several_days_says_both_and_both_offsets_where_clocks_change
              "local_end": "2026-10-25T10:00:00", "offset_start": "+02:00", "offset_end": "+01:00"}
     text = written(owed(event=dates)).text
     assert "Saturday, 24 October 2026, 20:00 (UTC+02:00) to Sunday, 25 October 2026, 10:00 (Europe/Berlin, UTC+01:00)" in text
+
+
+def test_what_the_database_says_arrives_as_it_was_written(postgres, make_database):
+    hostile = "\r\nBcc: x@example.com\r\n.\r\n<b>夏の祭り</b>"
+    with post(postgres, make_database(), public_url="https://events.example.com") as office:
+        office.owe(2, start="30 days", title=hostile)
+        office.rows("""update turnout.events set timezone = 'Asia/Tokyo', venue = '.',
+                              start_datetime = date_trunc('day', start_datetime, 'UTC') + interval '3 hours',
+                              end_datetime = date_trunc('day', start_datetime, 'UTC') + interval '5 hours' returning id""")
+        office.rows("update turnout.users set locale = 'ja', name = '山田 花子' where name = 'Guest 2' returning id")
+        [(start, event)] = office.rows("select to_char(start_datetime at time zone timezone, 'YYYY-MM-DD\"T\"HH24:MI'), id::text from turnout.events")
+        office.daemon()
+        office.sink.wait(2)
+        office.settle()
+        taken = {one.recipient: one for one in office.sink.taken}
+    year, month, day, hour, minute = (int(number) for number in re.findall(r"\d+", start))
+    assert len(taken) == 2
+    for one in taken.values():
+        line = {"recipient": one.recipient, "sender": one.sender, "message_id": ""}
+        message = Message(line, one.data)
+        is_japanese = message["Content-Language"] == "ja"
+        assert_sound(message, owed())
+        assert (message.person == "山田 花子") == is_japanese
+        assert cleaned(hostile) in message.text and cleaned(hostile) in message["Subject"]
+        assert (f"{year}年{month}月{day}日" if is_japanese else f", {day} ") in message.text
+        assert (f"{hour}:{minute:02d}〜" if is_japanese else f"{hour:02d}:{minute:02d}–") in message.text
+        assert "UTC+09:00" in message.text and f"https://events.example.com/api/events/{event}" in message.text
+        [entry] = icalendar.Calendar.from_ical(message.calendar).walk("VEVENT")
+        assert entry["DTSTART"].dt.isoformat()[:16] == start and entry["UID"].startswith(event)
+    assert len({one.data.count(b"Content-Language: ja") for one in taken.values()}) == 2
 
 
 # ---- templates of the installation's own ----
