@@ -61,12 +61,18 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/json_whole_number.sql \
   sql/rules/keep_answers.sql \
   sql/rules/lock_event.sql \
+  sql/rules/mail_dead.sql \
   sql/rules/mail_done.sql \
+  sql/rules/mail_drop.sql \
   sql/rules/mail_group.sql \
   sql/rules/mail_lease.sql \
   sql/rules/mail_letters.sql \
+  sql/rules/mail_pause.sql \
+  sql/rules/mail_prune.sql \
   sql/rules/mail_release.sql \
   sql/rules/mail_renew.sql \
+  sql/rules/mail_resume.sql \
+  sql/rules/mail_retry.sql \
   sql/rules/mail_status.sql \
   sql/rules/mail_take_back.sql \
   sql/rules/mail_subscribe.sql \

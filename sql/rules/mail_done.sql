@@ -31,24 +31,30 @@ begin
     where s.slow_step > 0 and s.slow_until <= v_now;
   end if;
 
+  -- Who leased it says that it is leased; a condition on the state would offer the index of leased ones, where every lease there ever
+  -- was stands as long as an old snapshot is held.
   perform from turnout.outbox o
-  where o.id = any (p_ids) and o.state = 'leased' and o.leased_by = p_owner
+  where o.id = any (p_ids) and o.leased_by = p_owner
   order by o.id
   for no key update;
   return query
-  with given as materialized (
-    select g.id, g.outcome, g.error
-    from unnest(p_ids, p_outcomes, p_errors) g (id, outcome, error)
-  ), decided as materialized (
-    select g.id, g.outcome, g.error, o.attempts + (g.outcome <> 'unsent')::integer as attempts,
+  with decided as materialized (
+    select o.place, g.outcome, g.error, o.attempts + (g.outcome <> 'unsent')::integer as attempts,
            case when g.outcome = 'sent' then 'sent'
                 when g.outcome = 'permanent' then 'dead'
                 when g.outcome = 'unsent' then 'owed'
                 when o.attempts + 1 >= p_attempts then 'dead'
                 else 'owed' end as state
-    from given g
-    join turnout.outbox o on o.id = g.id
-    where o.state = 'leased' and o.leased_by = p_owner
+    from unnest(p_ids, p_outcomes, p_errors) g (id, outcome, error)
+    -- The first at or behind this id: the only index with this order, whatever the table was when it was last analyzed.
+    cross join lateral (
+      select f.ctid as place, f.id, f.attempts, f.leased_by
+      from turnout.outbox f
+      where f.id >= g.id
+      order by f.id
+      limit 1
+    ) o
+    where o.id = g.id and o.leased_by = p_owner
   )
   update turnout.outbox o
   set state = d.state, leased_by = null, leased_until = null, attempts = d.attempts,
@@ -58,7 +64,7 @@ begin
         then v_now + least(p_retry_max, p_retry_min * power(2, least(d.attempts, 30) - 1)) * (1 - random() / 3)
         else o.next_attempt_at end
   from decided d
-  where o.id = d.id
+  where o.ctid = d.place
   returning o.id, o.state::text;
 end
 $$;

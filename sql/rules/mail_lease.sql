@@ -1,9 +1,10 @@
 -- Gives a mailer owed mail to send: up to p_limit letters that are due, for p_lease, fewer where a rate (p_rate a second over all
 -- hosts; 0: none) or a slowed server allows no more. `state` is mail, with a row for each letter; or one row: empty (`wait`: the
--- microseconds until the next is due, null where none is owed), later (the same until the rate allows it), paused.
+-- microseconds until the next is due, null where none is owed), later (the same until the rate allows it, or 0), paused.
 --
--- What is not right any more is dropped on the way. Leases of anybody that have run out are taken over when the scan begins at the
--- start (p_place null); each is a try, so that a letter that no mailer survives is dead in the end.
+-- What is not right any more is dropped on the way, and where that was a lot and nothing else, the rest is for the next call: an
+-- event that is cancelled leaves thousands, and all other mailers wait meanwhile. Leases of anybody that have run out are taken
+-- over when the scan begins at the start (p_place null); each is a try, so that a letter that no mailer survives is dead in the end.
 --
 -- `place` is where the next call may begin: rows that were sent leave dead entries in the index of owed ones, and while an old
 -- snapshot is held nothing removes them. A scan that always began at the start would walk over all that were ever sent. What is
@@ -23,6 +24,7 @@ as $$
 declare
   -- How much of a second's rate may be sent at once.
   c_burst constant double precision := 0.2;
+  c_dropped_most constant integer := 2000;
   v_stream turnout.mail_stream;
   v_now timestamptz;
   v_limit integer := p_limit;
@@ -32,6 +34,7 @@ declare
   v_after_id bigint := coalesce(split_part(p_place, '/', 2)::bigint, 0);
   v_taken record;
   v_given integer := 0;
+  v_looked_at integer := 0;
   v_next timestamptz;
 begin
   select s.paused_at, s.paused_by, s.next_send_at, s.slow_step, s.slow_until, s.slow_reason
@@ -97,7 +100,7 @@ begin
             leased_until = case when l.wrong is null then v_now + p_lease end,
             last_error = coalesce(l.wrong, o.last_error)
         from turnout.mail_letters(v_taken.ids) l
-        where o.id = l.id
+        where o.id = l.id and o.id = any (v_taken.ids)
         returning o.id, l.wrong, l.letter, o.next_attempt_at
       )
       select w.id, w.letter
@@ -109,6 +112,12 @@ begin
       return next;
     end loop;
     exit when v_given >= v_limit;
+    v_looked_at := v_looked_at + cardinality(v_taken.ids);
+    if v_looked_at >= c_dropped_most then
+      exit when v_given > 0;
+      return query select 'later', 0::bigint, place, null::bigint, null::text;
+      return;
+    end if;
   end loop;
 
   if v_given > 0 then

@@ -7,10 +7,16 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-  v_ids bigint[] := array(
+  -- Found by the index of leased ones, in its order; then locked in that of all others who lock several.
+  v_held bigint[] := array(
     select o.id
     from turnout.outbox o
     where o.state = 'leased' and o.leased_by = p_owner
+    order by o.leased_until);
+  v_ids bigint[] := array(
+    select o.id
+    from turnout.outbox o
+    where o.id = any (v_held) and o.leased_by = p_owner
     order by o.id
     for no key update);
   v_count integer;

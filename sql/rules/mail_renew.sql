@@ -13,7 +13,7 @@ begin
   where o.id = any (array(
       select h.id
       from turnout.outbox h
-      where h.id = any (p_ids) and h.state = 'leased' and h.leased_by = p_owner
+      where h.id = any (p_ids) and h.leased_by = p_owner
       order by h.id
       for no key update skip locked))
   returning o.id;

@@ -98,6 +98,7 @@
     STATEMENT(mail_renew, 3, "select turnout.mail_renew($1, $2, $3)")                                                 \
     STATEMENT(mail_release, 3, "select turnout.mail_release($1, $2, $3)")                                             \
     STATEMENT(mail_status, 0, "select owed, due, leased, dead, oldest_due_us from turnout.mail_status()")             \
+    STATEMENT(mail_prune, 1, "select turnout.mail_prune($1)")                                                         \
     STATEMENT(job_started, 2, "select turnout.job_started($1, $2)")                                                   \
     STATEMENT(job_finished, 4, "select turnout.job_finished($1, $2, $3, $4)")
 

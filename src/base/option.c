@@ -151,7 +151,7 @@ static const struct option table[] = {
      "how long mail that a mailer has taken is left to it without a sign of life"},
     {"template_directory", OPTION_TEXT, PLACE(template_directory), TURNOUT_TEMPLATEDIR, 0, 0, true, "folder of the templates of mails that came with turnout"},
     {"mail_templates", OPTION_TEXT, PLACE(mail_templates), NULL, 0, 0, true, "folder of your own: a file in it stands for the one of the same name"},
-    {"outbox_keep", OPTION_DURATION, PLACE(outbox_keep), "14d", HOUR, 3650 * DAY, true,
+    {"outbox_keep", OPTION_DURATION, PLACE(outbox_keep), "14d", 4 * DAY, 3650 * DAY, true,
      "how long after the end of an event it is known which mails of it were sent"},
     {"public_url", OPTION_TEXT, PLACE(public_url), NULL, 0, 0, true,
      "how people reach the API (https://events.example.com), for links in mails and calendars; not set: no links"},

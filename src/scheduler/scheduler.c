@@ -67,7 +67,7 @@ struct job {
     char error[256];
 };
 
-enum { JOB_COMPLETE, JOB_EVENT_WORK, JOB_CHANGES, JOB_KEYS, JOB_PARTITIONS, JOB_AUDIT, JOB_COUNT };
+enum { JOB_COMPLETE, JOB_EVENT_WORK, JOB_CHANGES, JOB_KEYS, JOB_OUTBOX, JOB_PARTITIONS, JOB_AUDIT, JOB_COUNT };
 
 static struct {
     struct child *child;
@@ -340,6 +340,7 @@ static void add_jobs(void)
     add_job(JOB_EVENT_WORK, LABEL_JOB_EVENT_WORK, "event-work", &statement_event_work_step, scheduler.app);
     add_job(JOB_CHANGES, LABEL_JOB_PRUNE_CHANGES, "prune-changes", &statement_prune_changes, scheduler.app);
     add_job(JOB_KEYS, LABEL_JOB_PRUNE_KEYS, "prune-idempotency-keys", &statement_prune_idempotency_keys, scheduler.app);
+    add_job(JOB_OUTBOX, LABEL_JOB_PRUNE_OUTBOX, "prune-outbox", &statement_mail_prune, scheduler.app);
     add_job(JOB_AUDIT, LABEL_JOB_AUDIT, "audit", &statement_audit_step, scheduler.app);
     scheduler.jobs[JOB_AUDIT].take = audit_take;
     add_job(JOB_PARTITIONS, LABEL_JOB_PARTITIONS, "partitions", &statement_ensure_partitions, scheduler.owner);
@@ -350,6 +351,7 @@ static void add_jobs(void)
     snprintf(scheduler.jobs[JOB_EVENT_WORK].parameters[0], sizeof scheduler.jobs->parameters[0], "%d",
              EVENT_WORK_BATCH);
     scheduler.jobs[JOB_KEYS].batch = 1; /* it deletes so many at once, and is done when there are none */
+    scheduler.jobs[JOB_OUTBOX].batch = 1;
 }
 
 /* At the start and after a reload. */
@@ -361,9 +363,11 @@ static void set_jobs(const struct configuration *configuration)
     jobs[JOB_EVENT_WORK].interval = configuration->event_work_interval;
     jobs[JOB_CHANGES].interval = configuration->prune_interval;
     jobs[JOB_KEYS].interval = configuration->prune_interval;
+    jobs[JOB_OUTBOX].interval = configuration->prune_interval;
     jobs[JOB_PARTITIONS].interval = configuration->partition_interval;
     snprintf(jobs[JOB_CHANGES].parameters[0], size, "%" PRId64 " microseconds", configuration->changes_keep);
     snprintf(jobs[JOB_KEYS].parameters[0], size, "%" PRId64 " microseconds", configuration->idempotency_keep);
+    snprintf(jobs[JOB_OUTBOX].parameters[0], size, "%" PRId64 " microseconds", configuration->outbox_keep);
     snprintf(jobs[JOB_PARTITIONS].parameters[0], size, "%" PRId64, configuration->partition_years);
     jobs[JOB_AUDIT].interval = configuration->audit_interval;
     snprintf(jobs[JOB_AUDIT].parameters[0], size, "%" PRId64, configuration->audit_rows);

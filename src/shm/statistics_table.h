@@ -255,6 +255,7 @@
     LABEL(JOB_EVENT_WORK, STATISTICS_TAG("job_name", "event-work"))             \
     LABEL(JOB_PRUNE_CHANGES, STATISTICS_TAG("job_name", "prune-changes"))       \
     LABEL(JOB_PRUNE_KEYS, STATISTICS_TAG("job_name", "prune-idempotency-keys")) \
+    LABEL(JOB_PRUNE_OUTBOX, STATISTICS_TAG("job_name", "prune-outbox"))         \
     LABEL(JOB_PARTITIONS, STATISTICS_TAG("job_name", "partitions"))             \
     LABEL(JOB_AUDIT, STATISTICS_TAG("job_name", "audit"))
 

@@ -10,7 +10,7 @@ from own_postgres import backends, connect, own_postgres, own_turnout
 from sql_harness import wait_until
 from traffic import add_event, wait_replaced
 
-JOBS = {"complete-events", "prune-changes", "prune-idempotency-keys", "partitions", "audit"}
+JOBS = {"complete-events", "prune-changes", "prune-idempotency-keys", "prune-outbox", "partitions", "audit"}
 QUICK = {"complete_interval": "1s", "prune_interval": "1s", "changes_keep": "1s", "idempotency_keep": "24h",
          "partition_interval": "1s", "audit_interval": "1s", "db_acquire_timeout": "500ms"}
 
@@ -55,6 +55,9 @@ def everything_is_done_once_more(turnout):
         from turnout.users u, (values ('old', now() - interval '25 hours'), ('new', now() - interval '23 hours')) k (key, at)
         where u.email = 'keys@example.com'
         on conflict (user_id, key) do update set created_at = excluded.created_at""")
+    # Of an event that is not there any more.
+    session.execute("insert into turnout.outbox (kind, dedupe_key, event_id, registration_id, user_id)"
+                    " select 'reminder', gen_random_uuid() || ':reminder:1', gen_random_uuid(), gen_random_uuid(), gen_random_uuid()")
     ended, running = ended_event(turnout), add_event(session, 10)
     newest = value(turnout, "select max(id) from turnout.changes")
     assert newest is not None, "events have made no changes: the test shows nothing"
@@ -62,6 +65,7 @@ def everything_is_done_once_more(turnout):
     assert status_of(turnout, running) == "published"
     wait_until(lambda: value(turnout, "select count(*) from turnout.changes where id <= %s", (newest,)) == 0, "changes are pruned")
     wait_until(lambda: value(turnout, "select array_agg(key) from turnout.idempotency_keys") == ["new"], "old keys are pruned")
+    wait_until(lambda: value(turnout, "select count(*) from turnout.outbox where kind = 'reminder'") == 0, "old mail is pruned")
     refused = turnout.post("/api/registrations", token=turnout.token("late@example.com"), json={"event_id": ended})
     assert (refused.status, refused.problem) == (409, "event-closed"), refused
     assert turnout.post("/api/registrations", token=turnout.token("late@example.com"), json={"event_id": running}).status == 201

@@ -117,6 +117,7 @@ def samples(watched):
         "mail_renew": [["plans/1", "{1,2,3}", "60000000 microseconds"]],
         "mail_release": [["plans/1", "true", "12"]],
         "mail_status": [[]],
+        "mail_prune": [["1209600000000 microseconds"]],
         "job_started": [["plans", "host"]],
         "job_finished": [["1", "done", "5", None]],
     }

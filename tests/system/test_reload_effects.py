@@ -173,6 +173,16 @@ def runs(turnout, job):
     return turnout.sql.execute("select count(*) from turnout.job_runs where job = %s", (job,)).fetchone()[0]
 
 
+def check_outbox_keep(turnout):
+    """Of the mail of an event that ended five days ago, which the default keeps."""
+    event = add_event(turnout.sql, 10, starts_in="-5 days")
+    turnout.sql.execute("update turnout.events set end_datetime = now() - interval '5 days' + interval '1 hour' where id = %s", (event,))
+    turnout.sql.execute("insert into turnout.outbox (kind, dedupe_key, event_id, registration_id, user_id)"
+                        " values ('reminder', gen_random_uuid() || ':reminder:1', %s, gen_random_uuid(), gen_random_uuid())", (event,))
+    left = "select count(*) from turnout.outbox where event_id = %s"
+    return wait_until(lambda: turnout.sql.execute(left, (event,)).fetchone()[0] == 0, "the mail is forgotten")
+
+
 def check_audit_rows(turnout):
     """100 rows are four events: with more of them, a round is seen under way between two steps."""
     if turnout.sql.execute("select count(*) from turnout.events").fetchone()[0] < 20:
@@ -209,6 +219,7 @@ EFFECTS = {
     "complete_interval": ("20ms", check_job("complete-events")),
     "event_work_interval": ("20ms", check_event_work),
     "prune_interval": ("20ms", check_job("prune-changes")),
+    "outbox_keep": ("4d", check_outbox_keep, {"prune_interval": "20ms"}),
     "partition_interval": ("20ms", check_job("partitions")),
     "audit_interval": ("20ms", check_job("audit")),
     "audit_rows": ("100", check_audit_rows, {"audit_interval": "20ms"}),
