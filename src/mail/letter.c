@@ -278,17 +278,39 @@ static void write_part(const struct writing *writing, enum letters_part part, co
     buffer_free(&body);
 }
 
-static void write_texts(const struct writing *writing, struct buffer *to)
+/* As one of the alternatives: what the mail is to a program that knows calendars. Exchange and Outlook read an
+ * invitation there and nowhere else. */
+static void write_invitation(const struct writing *writing, const struct buffer *calendar, struct buffer *to)
+{
+    buffer_printf(to, "Content-Type: text/calendar; charset=utf-8; method=%s\r\n",
+                  writing->method == CALENDAR_CANCEL ? "CANCEL" : "REQUEST");
+    mime_body(to, buffer_bytes(calendar), buffer_length(calendar));
+}
+
+/* As a file, for programs that leave it to their reader, by a type that no program takes for a second invitation. */
+static void write_file(const struct buffer *calendar, struct buffer *to)
+{
+    buffer_append_text(to, "Content-Type: application/ics; name=\"event.ics\"\r\n"
+                           "Content-Disposition: attachment; filename=\"event.ics\"\r\n");
+    mime_body(to, buffer_bytes(calendar), buffer_length(calendar));
+}
+
+/* The later one is the better one (RFC 2046, 5.1.4). `calendar` empty: none. */
+static void write_alternatives(const struct writing *writing, const struct buffer *calendar, struct buffer *to)
 {
     buffer_append_text(to, "Content-Type: multipart/alternative; boundary=\"" INNER_BOUNDARY "\"\r\n\r\n");
     buffer_append_text(to, "--" INNER_BOUNDARY "\r\n");
     write_part(writing, LETTERS_TEXT, "text/plain", to);
     buffer_append_text(to, "\r\n--" INNER_BOUNDARY "\r\n");
     write_part(writing, LETTERS_HTML, "text/html", to);
+    if (buffer_length(calendar) > 0) {
+        buffer_append_text(to, "\r\n--" INNER_BOUNDARY "\r\n");
+        write_invitation(writing, calendar, to);
+    }
     buffer_append_text(to, "\r\n--" INNER_BOUNDARY "--\r\n");
 }
 
-static void write_calendar(struct writing *writing, struct buffer *to)
+static void make_calendar(struct writing *writing, struct buffer *text)
 {
     const struct calendar calendar = {
         .method = writing->method,
@@ -296,29 +318,27 @@ static void write_calendar(struct writing *writing, struct buffer *to)
         .attendee = {writing->person, writing->letter->recipient},
         .now = writing->style->now,
     };
-    struct buffer body = {0};
-    calendar_write(&calendar, &writing->event, 1, &body);
-    buffer_printf(to, "Content-Type: text/calendar; charset=utf-8; method=%s; name=\"event.ics\"\r\n",
-                  writing->method == CALENDAR_CANCEL ? "CANCEL" : "REQUEST");
-    buffer_append_text(to, "Content-Disposition: attachment; filename=\"event.ics\"\r\n");
-    mime_body(to, buffer_text(&body), buffer_length(&body));
-    buffer_free(&body);
+    if (writing->method != CALENDAR_NO_METHOD)
+        calendar_write(&calendar, &writing->event, 1, text);
 }
 
 static void write_message(struct writing *writing)
 {
     struct buffer *to = &writing->letter->message;
+    struct buffer calendar = {0};
     write_headers(writing, to);
-    if (writing->method == CALENDAR_NO_METHOD) {
-        write_texts(writing, to);
+    make_calendar(writing, &calendar);
+    if (buffer_length(&calendar) == 0) {
+        write_alternatives(writing, &calendar, to);
         return;
     }
     buffer_append_text(to, "Content-Type: multipart/mixed; boundary=\"" OUTER_BOUNDARY "\"\r\n\r\n");
     buffer_append_text(to, "--" OUTER_BOUNDARY "\r\n");
-    write_texts(writing, to);
+    write_alternatives(writing, &calendar, to);
     buffer_append_text(to, "\r\n--" OUTER_BOUNDARY "\r\n");
-    write_calendar(writing, to);
+    write_file(&calendar, to);
     buffer_append_text(to, "\r\n--" OUTER_BOUNDARY "--\r\n");
+    buffer_free(&calendar);
 }
 
 bool letter_write(const struct letters *letters, const struct letter_style *style, const json_t *owed,

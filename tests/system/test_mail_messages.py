@@ -249,7 +249,11 @@ def test_the_calendar_puts_the_event_in_changes_it_and_takes_it_out(all_kinds):
             continue
         part = message.parts["text/calendar"]
         assert part.get_param("method") == WITH_CALENDAR[kind]
-        assert part.get_filename() == "event.ics"
+        # as Exchange wants it: one of the alternatives; beside it a file for everybody else
+        mixed, file = message.parsed.get_payload()
+        assert [one.get_content_type() for one in mixed.get_payload()] == ["text/plain", "text/html", "text/calendar"]
+        assert (file.get_content_type(), file.get_filename(), part.get_filename()) == ("application/ics", "event.ics", None)
+        assert file.get_payload(decode=True) == message.calendar
         assert message.calendar.endswith(b"END:VCALENDAR\r\n")
         calendar = icalendar.Calendar.from_ical(message.calendar)
         [event] = calendar.walk("VEVENT")
