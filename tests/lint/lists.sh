@@ -1,6 +1,7 @@
 #!/bin/sh
 # lists: lists that stand in two places are the same. sql/local.mk names every migration and rule, and nothing else, or an installed
-# turnoutctl would migrate without one; the README says of every package that contrib installs what it is for.
+# turnoutctl would migrate without one; conf/local.mk names every template of a mail; the README says of every package that contrib
+# installs what it is for.
 # Runs with `make check`; srcdir is the source.
 set -eu
 cd "${srcdir:-.}"
@@ -9,6 +10,16 @@ there=$(find sql/schema sql/rules -name '*.sql' | LC_ALL=C sort)
 listed=$(sed -n 's/^  \(sql\/[a-z]*\/[A-Za-z0-9_]*\.sql\).*/\1/p' sql/local.mk | LC_ALL=C sort)
 if [ "$there" != "$listed" ]; then
     echo "sql/local.mk and the files below sql differ (> is missing in the list):"
+    printf '%s\n' "$listed" >"${TMPDIR:-/tmp}/lists.$$"
+    printf '%s\n' "$there" | diff "${TMPDIR:-/tmp}/lists.$$" - || true
+    rm -f "${TMPDIR:-/tmp}/lists.$$"
+    exit 1
+fi
+
+there=$(find conf/templates -name '*.subject' -o -name '*.txt' -o -name '*.html' | LC_ALL=C sort)
+listed=$(grep -o 'conf/templates/[a-z]*/[a-z_]*\.[a-z]*' conf/local.mk | LC_ALL=C sort)
+if [ "$there" != "$listed" ]; then
+    echo "conf/local.mk and the templates below conf/templates differ (> is missing in the list):"
     printf '%s\n' "$listed" >"${TMPDIR:-/tmp}/lists.$$"
     printf '%s\n' "$there" | diff "${TMPDIR:-/tmp}/lists.$$" - || true
     rm -f "${TMPDIR:-/tmp}/lists.$$"

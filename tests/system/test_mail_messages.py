@@ -406,6 +406,15 @@ def test_what_the_database_says_arrives_as_it_was_written(postgres, make_databas
 # ---- templates of the installation's own ----
 
 
+def test_the_readme_of_the_templates_names_all_kinds_and_all_that_a_template_may_say():
+    readme = (TOP / "conf" / "templates" / "README.md").read_text(encoding="utf-8")
+    source = (TOP / "src" / "mail" / "letters.c").read_text(encoding="utf-8")
+    kinds, names = (readme.split(heading)[1].split("\n\n")[0] for heading in ("| kind | sent when |", "| name | what |"))
+    explained = [name for line in names.splitlines() for name in re.findall(r"`(\w+)`", line.split("|")[1] if "|" in line else "")]
+    assert sorted(re.findall(r"^\| `(\w+)`", kinds, re.MULTILINE)) == sorted(KINDS)
+    assert sorted(explained) == sorted(re.findall(r'= \{"(\w+)", (?:true|false)\}', source))
+
+
 @pytest.fixture
 def own(tmp_path):
     (tmp_path / "own" / "en").mkdir(parents=True)
