@@ -12,6 +12,7 @@ nobase_dist_pkgdata_DATA = \
   sql/schema/0010_audit.sql \
   sql/schema/0011_mail.sql \
   sql/schema/0012_calendar_feeds.sql \
+  sql/schema/0013_reminders.sql \
   sql/rules/api_time.sql \
   sql/rules/audit_difference.sql \
   sql/rules/audit_event.sql \
@@ -56,6 +57,7 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/insert_events.sql \
   sql/rules/is_success.sql \
   sql/rules/job_finished.sql \
+  sql/rules/job_ran.sql \
   sql/rules/job_started.sql \
   sql/rules/json_changes.sql \
   sql/rules/json_whole_number.sql \
@@ -74,14 +76,16 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/mail_resume.sql \
   sql/rules/mail_retry.sql \
   sql/rules/mail_status.sql \
-  sql/rules/mail_take_back.sql \
   sql/rules/mail_subscribe.sql \
+  sql/rules/mail_take_back.sql \
   sql/rules/mail_wanted.sql \
   sql/rules/may_manage_event.sql \
   sql/rules/microseconds.sql \
   sql/rules/new_event.sql \
   sql/rules/new_id.sql \
   sql/rules/next_people.sql \
+  sql/rules/owe_reminders.sql \
+  sql/rules/owe_survey_invitations.sql \
   sql/rules/parse_time.sql \
   sql/rules/promote_many.sql \
   sql/rules/promote_waiting.sql \
@@ -99,6 +103,9 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/registration_json.sql \
   sql/rules/registration_transfer.sql \
   sql/rules/registrations_mine.sql \
+  sql/rules/reminder_moments.sql \
+  sql/rules/reminders_default.sql \
+  sql/rules/reminders_error.sql \
   sql/rules/roster_rest.sql \
   sql/rules/schema_version.sql \
   sql/rules/seat_wanted.sql \

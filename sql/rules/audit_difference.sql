@@ -8,7 +8,7 @@ declare
   c_shown constant text[] := array[
     'id', 'title', 'description', 'start_datetime', 'end_datetime', 'timezone', 'venue', 'category', 'status', 'capacity',
     'registration_opens_at', 'registration_closes_at', 'waitlist_enabled', 'waitlist_limit', 'guests_allowed',
-    'department_limit', 'organizer_ids', 'version', 'created_at', 'updated_at',
+    'department_limit', 'reminders', 'organizer_ids', 'version', 'created_at', 'updated_at',
     'event_id', 'user_id', 'position', 'registered_at', 'cancelled_at', 'checked_in_at', 'transferred_from', 'transferred_to'];
 begin
   select '{' || string_agg(to_json(d.key) || ':' || d.old_value::text, ',' order by d.place) filter (where d.was_there) || '}',

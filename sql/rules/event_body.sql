@@ -11,7 +11,7 @@ begin
            turnout.api_time(e.end_datetime) as end_datetime, e.timezone, e.venue, e.category, e.status, s.capacity,
            s.registered_count, s.waitlisted_count, turnout.api_time(e.registration_opens_at) as registration_opens_at,
            turnout.api_time(e.registration_closes_at) as registration_closes_at, e.waitlist_enabled, e.waitlist_limit,
-           e.guests_allowed, e.department_limit,
+           e.guests_allowed, e.department_limit, coalesce(e.reminders, turnout.reminders_default()) as reminders,
            array(select o.user_id from turnout.event_organizers o where o.event_id = e.id order by o.user_id)
              as organizer_ids,
            e.version, turnout.api_time(e.created_at) as created_at, turnout.api_time(e.updated_at) as updated_at

@@ -105,6 +105,9 @@ begin
         else
           merged.guests_allowed := v_null or v_value::boolean;
         end if;
+      when v_name = 'reminders' then
+        v_detail := case when not v_null then turnout.reminders_error(v_value) end;
+        merged.reminders := case when not v_null then v_value end;
       when v_name = 'organizer_ids' then
         if jsonb_typeof(v_value) <> 'array' or jsonb_array_length(v_value) not between 1 and 100 then
           v_detail := 'must be a list of 1 to 100 user ids';

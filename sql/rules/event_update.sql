@@ -72,7 +72,7 @@ begin
         capacity = v_new.capacity, registration_opens_at = v_new.registration_opens_at,
         registration_closes_at = v_new.registration_closes_at, waitlist_enabled = v_new.waitlist_enabled,
         waitlist_limit = v_new.waitlist_limit, guests_allowed = v_new.guests_allowed,
-        department_limit = v_new.department_limit, version = v_new.version, updated_at = v_new.updated_at
+        department_limit = v_new.department_limit, reminders = v_new.reminders, version = v_new.version, updated_at = v_new.updated_at
     where e.id = p_event_id;
     update turnout.event_seats s
     set capacity = v_new.capacity

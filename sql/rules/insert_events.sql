@@ -11,10 +11,10 @@ as $$
 begin
   insert into turnout.events (id, event_year, title, description, start_datetime, end_datetime, timezone, venue, category,
     status, capacity, registration_opens_at, registration_closes_at, waitlist_enabled, waitlist_limit, guests_allowed,
-    department_limit, version, created_at, updated_at)
+    department_limit, reminders, version, created_at, updated_at)
   select e.id, e.event_year, e.title, e.description, e.start_datetime,
          e.end_datetime, e.timezone, e.venue, e.category, e.status, e.capacity, e.registration_opens_at,
-         e.registration_closes_at, e.waitlist_enabled, e.waitlist_limit, e.guests_allowed, e.department_limit, e.version,
+         e.registration_closes_at, e.waitlist_enabled, e.waitlist_limit, e.guests_allowed, e.department_limit, e.reminders, e.version,
          e.created_at, e.updated_at
   from unnest(p_events) e;
   insert into turnout.event_seats (event_id, capacity) select e.id, e.capacity from unnest(p_events) e;

@@ -36,6 +36,13 @@ begin
                 then 'the event has changed again since'
            when o.kind = 'reminder' and r.status <> 'registered' then 'the person has no seat'
            when o.kind = 'reminder' and e.start_datetime <= v.now then 'the event has begun'
+           when o.kind = 'reminder' and o.due_at not in (
+                  select m.moment from turnout.reminder_moments(e.start_datetime, e.timezone, e.reminders) m (moment))
+                then 'the event has moved since'
+           when o.kind = 'reminder' and exists (
+                  select from turnout.outbox n
+                  where n.event_id = o.event_id and n.registration_id = o.registration_id and n.kind = 'reminder'
+                    and n.due_at > o.due_at and n.due_at < e.start_datetime) then 'a later reminder is owed'
            when o.kind = 'survey_invitation' and r.checked_in_at is null then 'the person was not there'
          end,
          json_build_object(

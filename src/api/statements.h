@@ -99,6 +99,9 @@
     STATEMENT(mail_release, 3, "select turnout.mail_release($1, $2, $3)")                                             \
     STATEMENT(mail_status, 0, "select owed, due, leased, dead, oldest_due_us from turnout.mail_status()")             \
     STATEMENT(mail_prune, 1, "select turnout.mail_prune($1)")                                                         \
+    STATEMENT(owe_reminders, 0, "select turnout.owe_reminders()")                                                     \
+    STATEMENT(owe_survey_invitations, 0, "select turnout.owe_survey_invitations()")                                   \
+    STATEMENT(job_ran, 6, "select turnout.job_ran($1, $2, $3, $4, $5, $6)")                                           \
     STATEMENT(job_started, 2, "select turnout.job_started($1, $2)")                                                   \
     STATEMENT(job_finished, 4, "select turnout.job_finished($1, $2, $3, $4)")
 

@@ -51,8 +51,9 @@ struct job {
     struct pg_pool *pool;
     char parameters[2][32];
     int64_t interval;
-    int64_t batch; /* a result of so many rows means there is more to do; 0: never */
-    bool idle;     /* nearly always there is nothing to do, and no record of that */
+    int64_t batch;   /* a result of so many rows means there is more to do; 0: never */
+    bool idle;       /* nearly always there is nothing to do, and no record of that */
+    bool afterwards; /* its record is made when it is over, and only where it did something: one statement */
     /* Reads the answer instead of taking its only value for the number of rows; adds to `rows`, and answers whether
      * there is more to do, which then begins after a pause. NULL: `batch` says so. */
     bool (*take)(const PGresult *result, int64_t *rows);
@@ -67,7 +68,18 @@ struct job {
     char error[256];
 };
 
-enum { JOB_COMPLETE, JOB_EVENT_WORK, JOB_CHANGES, JOB_KEYS, JOB_OUTBOX, JOB_PARTITIONS, JOB_AUDIT, JOB_COUNT };
+enum {
+    JOB_COMPLETE,
+    JOB_EVENT_WORK,
+    JOB_REMINDERS,
+    JOB_SURVEYS,
+    JOB_CHANGES,
+    JOB_KEYS,
+    JOB_OUTBOX,
+    JOB_PARTITIONS,
+    JOB_AUDIT,
+    JOB_COUNT
+};
 
 static struct {
     struct child *child;
@@ -148,12 +160,20 @@ static void finish(struct job *job)
     else if (job->rows > 0)
         log_info("a job did its work", log_text("job", job->name), log_int("rows", job->rows));
     job->step = JOB_FINISHING;
+    char rows[24];
+    snprintf(rows, sizeof rows, "%" PRId64, job->rows);
+    if (job->afterwards && (job->failed || job->rows > 0)) {
+        char took[48];
+        snprintf(took, sizeof took, "%" PRId64 " microseconds", clock_monotonic() - job->sent);
+        const char *parameters[] = {
+            job->name, scheduler.host, took, job->failed ? "failed" : "done", rows, job->failed ? job->error : NULL};
+        submit(job, scheduler.app, &statement_job_ran, parameters, PG_RETRY_NEVER, on_finished);
+        return;
+    }
     if (job->run[0] == '\0') {
         wait_for(job, job->failed && job->interval > RETRY_WAIT ? RETRY_WAIT : job->interval);
         return;
     }
-    char rows[24];
-    snprintf(rows, sizeof rows, "%" PRId64, job->rows);
     const char *parameters[] = {job->run, job->failed ? "failed" : "done", rows, job->failed ? job->error : NULL};
     submit(job, scheduler.app, &statement_job_finished, parameters, PG_RETRY_READ, on_finished);
 }
@@ -247,7 +267,7 @@ static void on_timer(evutil_socket_t unused, short events, void *context)
     job->rows = 0;
     job->failed = false;
     job->run[0] = '\0';
-    if (job->idle)
+    if (job->idle || job->afterwards)
         run(job);
     else
         start(job);
@@ -338,6 +358,10 @@ static void add_jobs(void)
     add_job(JOB_COMPLETE, LABEL_JOB_COMPLETE_EVENTS, "complete-events", &statement_complete_ended_events,
             scheduler.app);
     add_job(JOB_EVENT_WORK, LABEL_JOB_EVENT_WORK, "event-work", &statement_event_work_step, scheduler.app);
+    add_job(JOB_REMINDERS, LABEL_JOB_REMINDERS, "reminders", &statement_owe_reminders, scheduler.app);
+    add_job(JOB_SURVEYS, LABEL_JOB_SURVEY_INVITATIONS, "survey-invitations", &statement_owe_survey_invitations,
+            scheduler.app);
+    scheduler.jobs[JOB_REMINDERS].afterwards = scheduler.jobs[JOB_SURVEYS].afterwards = true;
     add_job(JOB_CHANGES, LABEL_JOB_PRUNE_CHANGES, "prune-changes", &statement_prune_changes, scheduler.app);
     add_job(JOB_KEYS, LABEL_JOB_PRUNE_KEYS, "prune-idempotency-keys", &statement_prune_idempotency_keys, scheduler.app);
     add_job(JOB_OUTBOX, LABEL_JOB_PRUNE_OUTBOX, "prune-outbox", &statement_mail_prune, scheduler.app);
@@ -361,6 +385,7 @@ static void set_jobs(const struct configuration *configuration)
     size_t size = sizeof jobs->parameters[0];
     jobs[JOB_COMPLETE].interval = configuration->complete_interval;
     jobs[JOB_EVENT_WORK].interval = configuration->event_work_interval;
+    jobs[JOB_REMINDERS].interval = jobs[JOB_SURVEYS].interval = configuration->reminder_interval;
     jobs[JOB_CHANGES].interval = configuration->prune_interval;
     jobs[JOB_KEYS].interval = configuration->prune_interval;
     jobs[JOB_OUTBOX].interval = configuration->prune_interval;

@@ -250,13 +250,15 @@
     LABEL(IDEMPOTENCY_IN_USE, STATISTICS_TAG("result", "in-use"))     \
     LABEL(IDEMPOTENCY_REUSED, STATISTICS_TAG("result", "reused"))
 
-#define STATISTICS_JOB_LABELS(LABEL)                                            \
-    LABEL(JOB_COMPLETE_EVENTS, STATISTICS_TAG("job_name", "complete-events"))   \
-    LABEL(JOB_EVENT_WORK, STATISTICS_TAG("job_name", "event-work"))             \
-    LABEL(JOB_PRUNE_CHANGES, STATISTICS_TAG("job_name", "prune-changes"))       \
-    LABEL(JOB_PRUNE_KEYS, STATISTICS_TAG("job_name", "prune-idempotency-keys")) \
-    LABEL(JOB_PRUNE_OUTBOX, STATISTICS_TAG("job_name", "prune-outbox"))         \
-    LABEL(JOB_PARTITIONS, STATISTICS_TAG("job_name", "partitions"))             \
+#define STATISTICS_JOB_LABELS(LABEL)                                                \
+    LABEL(JOB_COMPLETE_EVENTS, STATISTICS_TAG("job_name", "complete-events"))       \
+    LABEL(JOB_EVENT_WORK, STATISTICS_TAG("job_name", "event-work"))                 \
+    LABEL(JOB_REMINDERS, STATISTICS_TAG("job_name", "reminders"))                   \
+    LABEL(JOB_SURVEY_INVITATIONS, STATISTICS_TAG("job_name", "survey-invitations")) \
+    LABEL(JOB_PRUNE_CHANGES, STATISTICS_TAG("job_name", "prune-changes"))           \
+    LABEL(JOB_PRUNE_KEYS, STATISTICS_TAG("job_name", "prune-idempotency-keys"))     \
+    LABEL(JOB_PRUNE_OUTBOX, STATISTICS_TAG("job_name", "prune-outbox"))             \
+    LABEL(JOB_PARTITIONS, STATISTICS_TAG("job_name", "partitions"))                 \
     LABEL(JOB_AUDIT, STATISTICS_TAG("job_name", "audit"))
 
 #define STATISTICS_RESULT_LABELS(LABEL)              \

@@ -9,7 +9,8 @@ from sql_harness import Database, wait_until
 
 DEFAULTS = {"description": "", "timezone": "UTC", "venue": "", "category": "general", "status": "draft", "registered_count": 0,
             "waitlisted_count": 0, "registration_opens_at": None, "registration_closes_at": None, "waitlist_enabled": True,
-            "waitlist_limit": None, "guests_allowed": True, "department_limit": None, "version": 1}
+            "waitlist_limit": None, "guests_allowed": True, "department_limit": None, "reminders": [{"days_before": 1, "time": "09:00"}],
+            "version": 1}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,7 +73,7 @@ def test_every_field_comes_back_as_it_was_sent(organizer, person):
         start_datetime=f"{YEAR}-03-01T08:00:00.250000Z", end_datetime=f"{YEAR}-03-02T08:00:00Z", timezone="Asia/Tokyo",
         venue="東京本社 12階", category="town-hall_2", capacity=1000000, registration_opens_at=f"{YEAR}-01-01T00:00:00Z",
         registration_closes_at=f"{YEAR}-03-01T00:00:00Z", waitlist_enabled=False, waitlist_limit=0, guests_allowed=False,
-        department_limit=3, organizer_ids=sorted([organizer.id, person.id]))
+        department_limit=3, reminders=[{"minutes_before": 90}, {"days_before": 0, "time": "08:00"}], organizer_ids=sorted([organizer.id, person.id]))
     event = organizer.draft(**fields)
     assert {name: event[name] for name in fields} == fields
 
@@ -124,6 +125,11 @@ REFUSED_FIELDS = {
     "waitlist_limit": [-1, 1000001, "1", 0.5],
     "guests_allowed": ["no", 0],
     "department_limit": [0, 1000001, "1"],
+    "reminders": [{}, "09:00", [{}], [{"days_before": 1}], [{"time": "09:00"}], [{"days_before": 31, "time": "09:00"}],
+                  [{"days_before": -1, "time": "09:00"}], [{"days_before": 1, "time": "9:00"}], [{"days_before": 1, "time": "24:00"}],
+                  [{"days_before": 1, "time": 9}], [{"minutes_before": 0}], [{"minutes_before": 43201}], [{"minutes_before": 1.5}],
+                  [{"minutes_before": 5, "time": "09:00"}], [{"minutes_before": 5}] * 2, [None], ["x"],
+                  [{"minutes_before": n} for n in range(1, 7)]],
 }
 ACCEPTED_FIELDS = {
     "title": ["x", "x" * 255, "\u3000x"], "description": ["x" * 20000, "", None], "venue": ["x" * 255, None],
@@ -132,6 +138,8 @@ ACCEPTED_FIELDS = {
     "registration_closes_at": [f"{YEAR}-07-10T09:00:00Z", f"{YEAR}-07-10T12:00:00Z", None],
     "waitlist_enabled": [False, None], "waitlist_limit": [0, 1000000, None], "guests_allowed": [False, None],
     "department_limit": [1, 1000000, None],
+    "reminders": [[], None, [{"days_before": 0, "time": "00:00"}, {"days_before": 30, "time": "23:59"}],
+                  [{"minutes_before": n} for n in (1, 43200, 2, 3, 4)]],
 }
 
 

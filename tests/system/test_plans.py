@@ -118,6 +118,9 @@ def samples(watched):
         "mail_release": [["plans/1", "true", "12"]],
         "mail_status": [[]],
         "mail_prune": [["1209600000000 microseconds"]],
+        "owe_reminders": [[]],
+        "owe_survey_invitations": [[]],
+        "job_ran": [["plans", "host", "1000 microseconds", "done", "5", None]],
         "job_started": [["plans", "host"]],
         "job_finished": [["1", "done", "5", None]],
     }

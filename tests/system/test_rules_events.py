@@ -180,7 +180,8 @@ def test_the_fields_come_in_the_order_of_the_documentation(rules):
     assert list(rules.create().body) == [
         "id", "title", "description", "start_datetime", "end_datetime", "timezone", "venue", "category", "status", "capacity",
         "registered_count", "waitlisted_count", "registration_opens_at", "registration_closes_at", "waitlist_enabled",
-        "waitlist_limit", "guests_allowed", "department_limit", "organizer_ids", "version", "created_at", "updated_at"]
+        "waitlist_limit", "guests_allowed", "department_limit", "reminders", "organizer_ids", "version", "created_at",
+        "updated_at"]
 
 
 # Who may do what
