@@ -20,6 +20,7 @@ import pytest
 
 import server
 from mailing import post
+from reloading import reload
 from sql_harness import TOP
 
 KINDS = ("confirmation", "waitlisted", "promoted", "cancelled", "changed", "event_cancelled", "reminder", "survey_invitation")
@@ -401,6 +402,41 @@ def test_what_the_database_says_arrives_as_it_was_written(postgres, make_databas
         [entry] = icalendar.Calendar.from_ical(message.calendar).walk("VEVENT")
         assert entry["DTSTART"].dt.isoformat()[:16] == start and entry["UID"].startswith(event)
     assert len({one.data.count(b"Content-Language: ja") for one in taken.values()}) == 2
+
+
+def test_the_next_mail_after_a_reload_is_written_as_the_file_says_now(postgres, make_database, tmp_path):
+    whole, own = tmp_path / "whole", tmp_path / "own"
+    shutil.copytree(TOP / "conf" / "templates", whole)
+    (whole / "en" / "confirmation.subject").write_text("Of another folder: {{title}}\n", encoding="utf-8")
+    (own / "en").mkdir(parents=True)
+    (own / "en" / "confirmation.subject").write_text("Of my own: {{title}}\n", encoding="utf-8")
+    with post(postgres, make_database()) as office:
+        turnout = office.daemon()
+
+        def next_mail():
+            [person] = office.owe(1)
+            office.settle()
+            [message] = office.sink.messages(person)
+            return message
+
+        before = next_mail()
+        assert (before["Subject"], before["From"], before["Reply-To"]) == ("You are registered: Party", "Events <events@example.com>", None)
+        assert "https://" not in before.as_string()
+        reload(turnout, mail_from="Others <others@example.org>", mail_reply_to="help@example.org", template_directory=whole,
+               public_url="https://events.example.com")
+        after = next_mail()
+        assert (after["Subject"], after["From"]) == ("Of another folder: Party", "Others <others@example.org>")
+        assert after["Reply-To"] == "help@example.org" and after["Message-ID"].endswith("@example.org>")
+        assert "https://events.example.com/api/events/" in after.get_body(("plain",)).get_content()
+        reload(turnout, mail_templates=own)
+        assert next_mail()["Subject"] == "Of my own: Party"
+        (own / "en" / "confirmation.subject").write_text("{{titel}}\n", encoding="utf-8")
+        turnout.configure(mail_reply_to="never@example.org")
+        done = turnout.ctl("reload", check=False)
+        assert done.returncode != 0
+        assert f'{own}/en/confirmation.subject: line 1: there is no "titel"' in done.stdout + done.stderr
+        kept = next_mail()
+        assert (kept["Subject"], kept["Reply-To"]) == ("Of my own: Party", "help@example.org")
 
 
 # ---- templates of the installation's own ----

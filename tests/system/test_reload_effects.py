@@ -516,6 +516,7 @@ def test_what_is_kept_and_made_ahead_follows_the_file(changing):
 def test_every_option_that_can_be_reloaded_is_tested_for_it(changing):
     here = open(os.path.abspath(__file__), encoding="utf-8").read()
     elsewhere = {"log_file",  # test_log_files.py
+                 "mail_from", "mail_reply_to", "mail_templates", "template_directory", "public_url",  # test_mail_messages.py
                  "ping_timeout",  # test_reload.py
                  "stale_max",  # test_cache.py
                  "batch_max", "queue_max", "queue_timeout",  # test_registration_queue.py
