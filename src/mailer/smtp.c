@@ -67,6 +67,7 @@ struct lane {
     /* of the attempt under way */
     enum smtp_stage stage;
     int code;
+    bool leaving; /* QUIT is the last thing that was said: what is answered is no news of the message */
     char answer[WORDS_SIZE];
 };
 
@@ -118,10 +119,12 @@ static int on_debug(CURL *curl, curl_infotype type, char *data, size_t size, voi
     (void)curl;
     note(lane);
     if (type == CURLINFO_HEADER_IN) {
-        take_answer(lane, data, size);
+        if (!lane->leaving)
+            take_answer(lane, data, size);
     } else if (type == CURLINFO_HEADER_OUT) {
         /* only which command: what stands behind AUTH is a secret */
         enum smtp_stage stage = verdict_stage(data, size, lane->stage);
+        lane->leaving = lane->stage != SMTP_STAGE_CONNECT && size >= 4 && memcmp(data, "QUIT", 4) == 0;
         if (stage != lane->stage) {
             lane->stage = stage;
             lane->code = 0;
@@ -218,7 +221,9 @@ static CURL *make_curl(struct lane *lane, const struct smtp_settings *settings)
 /* What libcurl was doing when it ended, in our words, where the server said nothing. */
 static void take_words(struct lane *lane, struct task *task, CURLcode code, const char *error)
 {
-    const char *words = lane->code != 0            ? lane->answer
+    /* a server that had said yes so far is not what ended it */
+    bool answered = lane->code >= 400 || (lane->code != 0 && code == CURLE_OK);
+    const char *words = answered                   ? lane->answer
                         : code == CURLE_OK         ? ""
                         : atomic_load(&lane->late) ? "the server did not answer in time"
                         : error[0] != '\0'         ? error
@@ -234,6 +239,7 @@ static bool try_once(struct lane *lane, struct task *task, bool *reused)
     task->at = 0;
     lane->stage = SMTP_STAGE_CONNECT;
     lane->code = 0;
+    lane->leaving = false;
     note(lane);
     curl_easy_setopt(lane->curl, CURLOPT_ERRORBUFFER, error);
     CURLcode code = curl_easy_perform(lane->curl);

@@ -107,6 +107,10 @@ static void on_sent(void *context, enum smtp_outcome outcome, const char *words)
     } else if (outcome != SMTP_GIVEN_UP) {
         outage_over(&stream.outage);
     }
+    if (outcome == SMTP_SLOW) {
+        stream.slowed = true;
+        stream_give_back(words);
+    }
     tell(parcel, outcome, words);
     log_outcome(parcel);
     stream_pump();

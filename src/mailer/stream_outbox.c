@@ -139,6 +139,7 @@ void stream_commit(void)
     TAILQ_CONCAT(&stream.committing, &stream.told, link);
     stream.committing_count = stream.told_count;
     stream.told_count = 0;
+    stream.slowed = false; /* a lease is asked for behind this, on the same connection */
     const char *parameters[] = {stream.options.owner,
                                 pg_array_end(&ids),
                                 pg_array_end(&outcomes),
@@ -208,14 +209,16 @@ static void on_leased(void *context, const struct pg_answer *answer)
         PQclear(answer->result);
         if (stream.stopping)
             stream_give_back("the mailer was told to end");
+        else if (stream.slowed)
+            stream_give_back("the server wants less");
     }
     stream_pump();
 }
 
 bool stream_lease_is_due(int64_t now)
 {
-    return !stream.leasing && !stream.stopping && stream.begun && !stream.doubt && stream.waiting_count < LEASE_LOW &&
-           now >= stream.lease_due && now >= outage_next_try(&stream.outage) &&
+    return !stream.leasing && !stream.stopping && stream.begun && !stream.doubt && !stream.slowed &&
+           stream.waiting_count < LEASE_LOW && now >= stream.lease_due && now >= outage_next_try(&stream.outage) &&
            (!outage_is_on(&stream.outage) || stream_leased_count() == 0);
 }
 

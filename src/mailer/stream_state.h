@@ -59,6 +59,7 @@ extern struct stream_state {
     struct outage outage;
     bool begun;             /* the predecessor's leases are taken over */
     bool doubt;             /* a lease may have been given whose answer was lost */
+    bool slowed;            /* the server wants less, and the outbox is not told yet: nothing is leased before */
     bool leasing, renewing; /* a statement of the kind is in flight */
     enum release releasing;
     bool stopping, ended, paused;

@@ -20,7 +20,14 @@ class Post:
         self.sink = sink or Sink()
         self.turnouts = []
         self.options = {**QUICK, **self.sink.options, **options}
-        self.database = psycopg.connect(postgres.dsn(name, "postgres"), autocommit=True)
+        self.database = None
+        self.reconnect()
+
+    def reconnect(self):
+        """The test's own session, anew: PostgreSQL was away."""
+        if self.database is not None:
+            self.database.close()
+        self.database = psycopg.connect(self.postgres.dsn(self.name, "postgres"), autocommit=True)
 
     def daemon(self, start=True, **options):
         """One more of them on this database."""

@@ -130,7 +130,7 @@ class Sink:
 
         def authenticate(_server, _session, _envelope, _mechanism, data):
             known = isinstance(data, LoginPassword) and (data.login.decode(), data.password.decode()) == login
-            return AuthResult(success=known)
+            return AuthResult(success=known, handled=False)  # it answers itself
 
         class Server(Controller):
             """With conversations of our kind."""
