@@ -91,7 +91,7 @@ def noting(script, refusals):
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_postgresql_is_stopped_and_started_again(away, capsys, mode):
     cluster, refusals = away, []
-    with own_turnout(cluster, workers=2, db_acquire_timeout="2s") as turnout:
+    with own_turnout(cluster, workers=2, db_acquire_timeout="2s", queue_timeout="3s") as turnout:
         with connect(cluster, turnout) as setup:
             events = [add_event(setup, 1000) for _ in range(40)]
         before = turnout.processes()
@@ -103,7 +103,7 @@ def test_postgresql_is_stopped_and_started_again(away, capsys, mode):
             stopped = time.monotonic()
             wait_until(lambda: looks.ready[-1][2] == 503, "/readyz says that it is not ready")
             # Long enough for requests to wait in vain, and for reconnecting to back off.
-            wait_until(lambda: len(refusals) > 60 and time.monotonic() - stopped > 3, "requests are refused")
+            wait_until(lambda: len(refusals) > 20 and time.monotonic() - stopped > 3, "requests are refused")
             starting = time.monotonic()
             cluster.start()
             started = time.monotonic()
