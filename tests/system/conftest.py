@@ -15,7 +15,8 @@ import server
 import sql_harness
 
 # Where two processes share the tests (contrib/check, file by file), long files come first, so that none runs alone at the end.
-LONG_FILES = ["test_quickstart.py", "test_oversell_proof.py", "test_outage.py", "test_workers.py", "test_shutdown.py"]
+LONG_FILES = ["test_quickstart.py", "test_faults.py", "test_outage.py", "test_crashes.py", "test_jobs.py", "test_oversell_proof.py",
+              "test_shutdown.py", "test_coherence.py", "test_in_flight.py"]
 
 seen = {"postgres": None, "log_read": 0, "reports": set()}
 
