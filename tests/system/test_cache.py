@@ -408,7 +408,8 @@ def test_a_refresher_that_does_not_answer_is_waited_for_once(new_turnout):
 
 
 def test_nothing_is_asked_for_a_client_that_has_gone_while_it_waited(new_turnout):
-    turnout = new_turnout(workers=1, fill_timeout="500ms", ping_timeout="1m", coherent_time="5m")
+    # Long against the look that it waits: what it waits for would be asked then.
+    turnout = new_turnout(workers=1, fill_timeout="2s", ping_timeout="1m", coherent_time="5m")
     event, path = cold_path(Person(turnout, "organizer"))
     before = scrape(turnout)
     with stopped_refresher(turnout):
