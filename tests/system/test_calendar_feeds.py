@@ -5,6 +5,7 @@ import pytest
 from api import Person, from_now
 from calendars import entries, is_at, parse
 from reloading import reload
+from server import NO_LIMITS
 from sql_harness import Database, wait_until
 
 FEED = "/api/users/me/calendar-feed"
@@ -117,6 +118,21 @@ def test_the_token_is_kept_nowhere(turnout, rows):
     kept = {name: rows(f"select count(*) from {name} t where t::text like '%%' || %s || '%%'", (token,))[0][0] for name in tables}
     assert "turnout.calendar_feeds" in kept and "turnout.idempotency_keys" in kept and set(kept.values()) == {0}
     assert turnout.log_lines(token) == []
+
+
+def test_programs_behind_one_address_read_their_feeds_and_nobody_guesses(turnout):
+    """A feed is counted as a person is; what is no feed of ours, by the address that it comes from."""
+    feeds = [new_feed(Person(turnout)) for _ in range(3)]
+    guess = "/api/users/me/calendar.ics?token=guess"
+    reload(turnout, address_requests=1, address_requests_burst=1, user_reads=1, user_reads_burst=3)
+    try:
+        wait_until(lambda: turnout.get(guess).status == 429, "the address has used up what it may")
+        assert [turnout.get(feed).status for feed in feeds for _ in range(3)] == [200] * 9
+        wait_until(lambda: turnout.get(feeds[0]).status == 429, "one feed has used up what it may")
+        assert turnout.get(feeds[1]).status in (200, 429)
+    finally:
+        reload(turnout, **NO_LIMITS)
+    assert turnout.get(guess).status == 404
 
 
 def test_a_key_gives_the_same_feed_again(turnout):

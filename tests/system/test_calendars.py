@@ -41,7 +41,8 @@ MOMENTS = [
     ("Pacific/Easter", f"{YEAR}-09-05T05:00:00Z"), ("Asia/Tehran", f"{YEAR}-06-01T12:00:00Z"),
     ("Africa/Casablanca", f"{YEAR}-02-10T12:00:00Z"), ("Africa/Casablanca", f"{YEAR}-06-10T12:00:00Z"),
     ("Asia/Kathmandu", f"{YEAR}-01-01T00:00:00Z"), ("Asia/Gaza", f"{YEAR}-07-01T09:00:00Z"), ("Asia/Tokyo", f"{YEAR}-07-01T00:00:00Z"),
-    ("America/Nuuk", f"{YEAR}-03-28T00:30:00Z"), ("Europe/Dublin", f"{YEAR}-01-15T20:00:00Z"), ("UTC", f"{YEAR}-05-05T05:05:05Z"),
+    ("America/Nuuk", f"{YEAR}-03-28T00:30:00Z"), ("Europe/Dublin", f"{YEAR}-01-15T20:00:00Z"),
+    ("Africa/Windhoek", f"{YEAR}-01-15T20:00:00Z"), ("UTC", f"{YEAR}-05-05T05:05:05Z"),
 ]
 
 

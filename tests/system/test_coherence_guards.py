@@ -80,6 +80,22 @@ def test_a_body_from_redis_is_not_taken_when_its_event_has_changed_while_the_ent
     never_less(world, event, version, 4)
 
 
+def test_a_calendar_from_redis_is_not_taken_when_its_event_has_changed_while_the_entry_was_gone(world, event):
+    """Guard: the same floor, of the event's calendar."""
+    path = f"/api/events/{event}/calendar.ics"
+    cached.wait_cached(world.turnout, path)
+    key, = wait_until(lambda: [key for key in world.redis.keys(event) if b"calendars:" in key], "the calendar is in Redis")
+    old = world.redis.call("GET", key)
+    cached.drop(world.turnout, f"calendars:{event}")
+    version = world.change(event)
+    reads = cached.counted(world.turnout, "cache_feed_reads_total")
+    wait_until(lambda: cached.counted(world.turnout, "cache_feed_reads_total") > reads + 1, "the change has been read")
+    world.redis.call("SET", key, old)
+    for _ in range(4):
+        assert f"\r\nSEQUENCE:{2 * version}\r\n" in world.turnout.get(path).body.decode()
+        world.turnout.disconnect()
+
+
 def test_a_render_that_was_overtaken_by_a_worker_is_not_published(world, event):
     """Guard: the ticket, compared with what workers have served themselves since the statement of the render was sent."""
     cached.drop(world.turnout, f"events:{event}")

@@ -63,7 +63,7 @@ static void check_instants(const struct calendar_event *events, size_t count)
          event = icalcomponent_get_next_component(whole, ICAL_VEVENT_COMPONENT)) {
         ck_assert_msg(instant(whole, event, ICAL_DTSTART_PROPERTY) == events[found].start / SECOND &&
                           instant(whole, event, ICAL_DTEND_PROPERTY) == events[found].end / SECOND,
-                      "%s, %ld to %ld, is read as %ld to %ld:\n%s", events[found].timezone,
+                      "%s, %ld to %ld, is read as %ld to %ld:\n%.1500s", events[found].timezone,
                       (long)(events[found].start / SECOND), (long)(events[found].end / SECOND),
                       (long)instant(whole, event, ICAL_DTSTART_PROPERTY),
                       (long)instant(whole, event, ICAL_DTEND_PROPERTY), buffer_text(&text));
