@@ -101,7 +101,7 @@ static const struct option table[] = {
     {"trust_role_claim", OPTION_SWITCH, PLACE(trust_role_claim), "yes", 0, 0, true, "a token's role wins over the users table's"},
     {"public_read", OPTION_SWITCH, PLACE(public_read), "yes", 0, 0, true, "published, completed and cancelled events are readable without a token"},
     {"cursor_key_file", OPTION_TEXT, PLACE(cursor_key_file), TURNOUT_SYSCONFDIR "/turnout/cursor.key", 0, 0, true,
-     "secret that signs page cursors, the same on all hosts; at least 32 bytes"},
+     "secret that signs page cursors and the links in mails, the same on all hosts; at least 32 bytes"},
 
     {"trusted_proxies", OPTION_NETWORKS, PLACE(trusted_proxies), "unix", 0, 0, true,
      "whose word on clients is taken, separated by commas: addresses, networks, and unix for whoever comes over a Unix socket"},
