@@ -52,7 +52,8 @@ dist_templates_ja_DATA = \
   conf/templates/ja/reminder.html conf/templates/ja/reminder.subject conf/templates/ja/reminder.txt \
   conf/templates/ja/survey_invitation.html conf/templates/ja/survey_invitation.subject conf/templates/ja/survey_invitation.txt \
   conf/templates/ja/waitlisted.html conf/templates/ja/waitlisted.subject conf/templates/ja/waitlisted.txt
-EXTRA_DIST += conf/templates/README.md
+templatesdir = $(pkgdatadir)/templates
+dist_templates_DATA = conf/templates/README.md
 
 # The sample becomes the configuration where there is none yet; an administrator's file is never overwritten, nor deleted once edited.
 install-data-local: install-configuration
