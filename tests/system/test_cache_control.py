@@ -234,7 +234,7 @@ def test_what_is_read_twice_is_a_hit_and_shown_by_pattern(daemon, event):
     shown, rows = cache(daemon)
     assert rows["events"]["entries"] >= 1 and rows["events"]["bytes"] > 0 and rows["events"]["oldest"] is not None
     assert rows["events:list"]["misses"] >= 1 and rows["events:list"]["fills"] >= 1
-    assert set(rows) == {"events:list", "events", "stats", "users"}
+    assert set(rows) == {"events:list", "events", "stats", "users", "calendars"}
     assert shown["segments_free"] + shown["segments_open"] + shown["segments_sealed"] <= 8 and shown["segments_free"] > 0
     assert shown["pins"] == 0 and shown["generation"] >= before["generation"] > 0
     assert shown["coherent_since"] is not None
