@@ -59,6 +59,7 @@ nobase_dist_pkgdata_DATA = \
   sql/rules/job_finished.sql \
   sql/rules/job_ran.sql \
   sql/rules/job_started.sql \
+  sql/rules/job_summary.sql \
   sql/rules/json_changes.sql \
   sql/rules/json_whole_number.sql \
   sql/rules/keep_answers.sql \

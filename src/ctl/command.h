@@ -23,6 +23,16 @@
     COMMAND(CACHE_DROP, "cache drop", "PATTERN", MASTER, ALL,                                                        \
             "delete the entries whose keys fit PATTERN (* any characters, ? any one)")                               \
     COMMAND(CACHE_WARM, "cache warm", "", MASTER, ALL, "fill the hot cache with what is asked for first")            \
+    COMMAND(SHOW_MAIL, "show mail", "", MASTER, ALL, "what the mailer of this host does, and how the outbox stands") \
+    COMMAND(SHOW_JOBS, "show jobs", "", HERE, ALL,                                                                   \
+            "the scheduler's jobs, on all hosts: last run, how long, rows, failures")                                \
+    COMMAND(MAIL_DEAD, "mail dead", "", HERE, ALL, "mail that was given up: to whom, and the server's words")        \
+    COMMAND(MAIL_RETRY, "mail retry", "ID | all", HERE, ALL,                                                         \
+            "owe dead mail again, or try now what waits for its next try")                                           \
+    COMMAND(MAIL_DROP, "mail drop", "ID", HERE, ALL, "give up mail that is dead or owed: it is never sent")          \
+    COMMAND(MAIL_PAUSE, "mail pause", "", HERE, ALL, "send no more mail from any host, until mail resume")           \
+    COMMAND(MAIL_RESUME, "mail resume", "", HERE, ALL, "go on after mail pause")                                     \
+    COMMAND(MAIL_TEST, "mail test", "ADDRESS", MASTER, ALL, "send a test message and say what the server answered")  \
     COMMAND(PING, "ping", "", MASTER, ANY, "ask processes whether they answer, and how soon")                        \
     COMMAND(RELOAD, "reload", "", MASTER, ALL,                                                                       \
             "read the configuration, keys and secrets again and put in force what needs no restart")                 \

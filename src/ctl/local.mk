@@ -3,7 +3,7 @@ libcontrol_a_SOURCES = src/ctl/command.c src/ctl/command.h src/ctl/protocol.c sr
 EXTRA_DIST += src/ctl/README.md
 
 bin_PROGRAMS += turnoutctl
-turnoutctl_SOURCES = src/ctl/audit_command.c src/ctl/client.c src/ctl/csv.c src/ctl/csv.h src/ctl/import.c src/ctl/import.h \
+turnoutctl_SOURCES = src/ctl/audit_command.c src/ctl/mail_command.c src/ctl/client.c src/ctl/csv.c src/ctl/csv.h src/ctl/import.c src/ctl/import.h \
   src/ctl/import_command.c src/ctl/migrate_command.c src/ctl/token_command.c src/ctl/turnoutctl.c src/ctl/turnoutctl.h src/ctl/users_import_command.c
 turnoutctl_LDADD = libcontrol.a libpg.a libidentity.a libbase.a $(LIBPQ_LIBS) $(JANSSON_LIBS) $(LIBCRYPTO_LIBS) \
   $(LIBEVENT_LIBS) $(MSGPACK_LIBS) $(INIH_LIBS) $(JEMALLOC_LIBS)

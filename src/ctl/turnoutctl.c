@@ -31,11 +31,13 @@ static void print_usage(FILE *to)
         fprintf(to, "  %s%s%s%s\n        %s\n", command_table[i].words,
                 command_table[i].arguments[0] == '\0' ? "" : " ", command_table[i].arguments,
                 marks[command_table[i].whom], command_table[i].help);
-    fprintf(to, "\n[@]: with @worker N (as show processes counts them), @refresher, @mailer or @scheduler before it, "
-                "about that "
-                "process only.\n"
-                "Exit status: 0 done, 1 refused or failed, or audit found something, 2 bad usage or configuration, "
-                "3 turnoutd does not answer, or PostgreSQL an audit, 4 reloaded, but not everywhere.\n");
+    fprintf(
+        to,
+        "\n[@]: with @worker N (as show processes counts them), @refresher, @mailer or @scheduler before it, "
+        "about that "
+        "process only.\n"
+        "Exit status: 0 done, 1 refused or failed, or audit found something, 2 bad usage or configuration, "
+        "3 turnoutd does not answer, or PostgreSQL an audit or a command of mail, 4 reloaded, but not everywhere.\n");
 }
 
 /* For completion and for the check of the manual: one command a line, fields separated by tabs. */
@@ -168,6 +170,13 @@ static int run_here(enum command command, const struct turnoutctl *ctl)
         return users_import_command(ctl);
     case COMMAND_AUDIT:
         return audit_command(ctl);
+    case COMMAND_SHOW_JOBS:
+    case COMMAND_MAIL_DEAD:
+    case COMMAND_MAIL_RETRY:
+    case COMMAND_MAIL_DROP:
+    case COMMAND_MAIL_PAUSE:
+    case COMMAND_MAIL_RESUME:
+        return mail_command(command, ctl);
     default:
         break;
     }

@@ -7,6 +7,7 @@
 
 #include "base/configuration.h"
 #include "base/object.h"
+#include "ctl/command.h"
 
 /* Exit statuses, as the manual says. */
 enum turnoutctl_status { CTL_DONE = 0, CTL_REFUSED = 1, CTL_USAGE = 2, CTL_UNREACHABLE = 3, CTL_PARTIAL = 4 };
@@ -36,6 +37,8 @@ int client_run(const struct turnoutctl *ctl, char *const *words, size_t count) M
 
 /* Commands that turnoutctl does itself; each returns the exit status. */
 int audit_command(const struct turnoutctl *ctl) MUST_CHECK;
+/* Those of mail, and show jobs. */
+int mail_command(enum command command, const struct turnoutctl *ctl) MUST_CHECK;
 int token_command(const struct turnoutctl *ctl) MUST_CHECK;
 int migrate_command(const struct turnoutctl *ctl) MUST_CHECK;
 int import_command(const struct turnoutctl *ctl) MUST_CHECK;

@@ -48,6 +48,10 @@ static struct {
     struct {
         int64_t connects, failures;
     } told; /* to the statistics */
+    struct {
+        int64_t at; /* monotonic; 0: not yet */
+        int64_t owed, due, leased, dead, oldest_due_us;
+    } outbox; /* as last counted */
 } mailer;
 
 /* ---- settings ---- */
@@ -147,11 +151,17 @@ static void on_counted(void *context, const struct pg_answer *answer)
     struct timeval delay = clock_timeval(COUNT_INTERVAL);
     if (answer->status == PG_STATUS_ROWS && PQntuples(answer->result) == 1) {
         const PGresult *result = answer->result;
-        statistics_set(STATISTICS_MAIL_OUTBOX, LABEL_MAIL_STATE_OWED, LABEL_NONE_ONE, column(result, "owed"));
-        statistics_set(STATISTICS_MAIL_OUTBOX, LABEL_MAIL_STATE_DUE, LABEL_NONE_ONE, column(result, "due"));
-        statistics_set(STATISTICS_MAIL_OUTBOX, LABEL_MAIL_STATE_LEASED, LABEL_NONE_ONE, column(result, "leased"));
-        statistics_set(STATISTICS_MAIL_OUTBOX, LABEL_MAIL_STATE_DEAD, LABEL_NONE_ONE, column(result, "dead"));
-        statistics_set(STATISTICS_MAIL_OLDEST, LABEL_NONE_ONE, LABEL_NONE_ONE, column(result, "oldest_due_us"));
+        mailer.outbox.at = clock_monotonic();
+        mailer.outbox.owed = column(result, "owed");
+        mailer.outbox.due = column(result, "due");
+        mailer.outbox.leased = column(result, "leased");
+        mailer.outbox.dead = column(result, "dead");
+        mailer.outbox.oldest_due_us = column(result, "oldest_due_us");
+        statistics_set(STATISTICS_MAIL_OUTBOX, LABEL_MAIL_STATE_OWED, LABEL_NONE_ONE, mailer.outbox.owed);
+        statistics_set(STATISTICS_MAIL_OUTBOX, LABEL_MAIL_STATE_DUE, LABEL_NONE_ONE, mailer.outbox.due);
+        statistics_set(STATISTICS_MAIL_OUTBOX, LABEL_MAIL_STATE_LEASED, LABEL_NONE_ONE, mailer.outbox.leased);
+        statistics_set(STATISTICS_MAIL_OUTBOX, LABEL_MAIL_STATE_DEAD, LABEL_NONE_ONE, mailer.outbox.dead);
+        statistics_set(STATISTICS_MAIL_OLDEST, LABEL_NONE_ONE, LABEL_NONE_ONE, mailer.outbox.oldest_due_us);
     }
     PQclear(answer->result);
     if (!mailer.stopping)
@@ -215,6 +225,12 @@ static void show(int64_t number)
                   "connections: %" PRId64 "\nconnects: %" PRId64 "\nconnect_failures: %" PRId64 "\nwaiting: %" PRId64
                   "\nin_flight: %" PRId64 "\nsent: %" PRId64 "\n",
                   smtp.open, smtp.connects, smtp.failures, stream.waiting, stream.in_flight, stream.sent);
+    if (mailer.outbox.at != 0)
+        buffer_printf(&text,
+                      "outbox_owed: %" PRId64 "\noutbox_due: %" PRId64 "\noutbox_leased: %" PRId64
+                      "\noutbox_dead: %" PRId64 "\noldest_due_s: %" PRId64 "\ncounted_ago_s: %" PRId64 "\n",
+                      mailer.outbox.owed, mailer.outbox.due, mailer.outbox.leased, mailer.outbox.dead,
+                      mailer.outbox.oldest_due_us / 1000000, (now - mailer.outbox.at) / 1000000);
     child_answer(mailer.child, number, 0, buffer_bytes(&text), buffer_length(&text));
     buffer_free(&text);
 }

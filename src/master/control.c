@@ -199,6 +199,10 @@ static bool run_with_arguments(struct client *client, char *const *words, size_t
     case COMMAND_CACHE_WARM:
         client_wait_cache(client, words, count);
         return true;
+    case COMMAND_SHOW_MAIL:
+    case COMMAND_MAIL_TEST:
+        client_wait_mail(client, words, count, control.options.configuration->smtp_url != NULL);
+        return true;
     default:
         return false;
     }

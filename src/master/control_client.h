@@ -57,6 +57,9 @@ void client_wait_restart(struct client *client, bool now, int64_t shutdown_timeo
 /* "show cache", "cache ...", with what stands behind them. */
 void client_wait_cache(struct client *client, char *const *words, size_t count);
 
+/* "show mail", "mail test", with what stands behind them; `mailer`: there is to be one. */
+void client_wait_mail(struct client *client, char *const *words, size_t count, bool mailer);
+
 /* Something has changed: answers whose wait is over. */
 void client_look(struct client *client);
 /* The refresher has answered a question. */

@@ -18,6 +18,8 @@
 /* How long the refresher may take to answer: for what it knows, and for what it has to ask PostgreSQL for. */
 #define ANSWER_TIME INT64_C(5000000)
 #define WARM_TIME INT64_C(60000000)
+/* Microseconds that a test message may take: a server may be slow. */
+#define MAIL_TEST_TIME INT64_C(60000000)
 
 static void limit(struct client *client, int64_t time)
 {
@@ -147,6 +149,19 @@ void client_wait_cache(struct client *client, char *const *words, size_t count)
         client_wait_reports(client);
 }
 
+void client_wait_mail(struct client *client, char *const *words, size_t count, bool mailer)
+{
+    bool test = client->command == COMMAND_MAIL_TEST;
+    if (count != (test ? 1 : 0))
+        client_refuse(client, test ? "expected: mail test ADDRESS" : "expected no argument");
+    else if (!mailer)
+        say(client, 1, "there is no mailer on this host: smtp_url is not set");
+    else if (test)
+        ask(client, PROCESS_MAILER, CHILD_QUESTION_MAIL_TEST, words[0], MAIL_TEST_TIME);
+    else
+        ask(client, PROCESS_MAILER, CHILD_QUESTION_MAIL_SHOW, "", ANSWER_TIME);
+}
+
 void client_take_piece(struct client *client, const struct process_answer *piece)
 {
     if (client->wait != WAIT_ANSWER || client->number != piece->number)
@@ -154,7 +169,8 @@ void client_take_piece(struct client *client, const struct process_answer *piece
     buffer_append(&client->pieces, piece->text, piece->length);
     if (piece->more)
         return;
-    if (client->command != COMMAND_SHOW_CACHE || piece->status != 0) {
+    bool facts = client->command == COMMAND_SHOW_CACHE || client->command == COMMAND_SHOW_MAIL;
+    if (!facts || piece->status != 0) {
         say(client, piece->status, buffer_text(&client->pieces));
         return;
     }
