@@ -76,6 +76,9 @@ START_TEST(test_things_have_the_key_of_their_id)
     hot_key_of(&key, HOT_PATTERN_STATS, ID, NULL);
     ck_assert_str_eq(key.text, "stats:" ID);
     check_read_back(&key);
+    hot_key_of(&key, HOT_PATTERN_CALENDAR, ID, NULL);
+    ck_assert_str_eq(key.text, "calendars:" ID);
+    check_read_back(&key);
     hot_key_of(&key, HOT_PATTERN_USER, ID, NULL);
     ck_assert_str_eq(key.text, "users:" ID);
     check_read_back(&key);
