@@ -7,7 +7,7 @@ PACKAGES_RUN=(
     gcc libc6-dev make autoconf automake pkg-config
     libevent-dev libpq-dev libjansson-dev libmsgpack-dev libinih-dev libssl-dev libxxhash-dev libjemalloc-dev node-llhttp
     zlib1g-dev libbrotli-dev libhiredis-dev libical-dev libcurl4-openssl-dev
-    openssl curl ca-certificates
+    openssl curl ca-certificates tzdata
 )
 
 # The Redis of quickstart (not with --no-redis) and of the tests.
