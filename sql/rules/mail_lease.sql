@@ -7,8 +7,10 @@
 -- over when the scan begins at the start (p_place null); each is a try, so that a letter that no mailer survives is dead in the end.
 --
 -- `place` is where the next call may begin: rows that were sent leave dead entries in the index of owed ones, and while an old
--- snapshot is held nothing removes them. A scan that always began at the start would walk over all that were ever sent. What is
--- committed late, or due again, lies before the place: the caller begins at the start every few seconds.
+-- snapshot is held nothing removes them. A scan that always began at the start would walk over all that were ever sent. What was
+-- committed late lies before the place: every few seconds, and whenever nothing was found, what became due in the last half minute
+-- is looked at again. What lies further back (a lease that ran out, mail that was given back, a commit later than that) is found
+-- from the start alone, where the caller begins now and then.
 --
 -- Locks: mail_stream's row, then the rows taken (skip locked).
 create or replace function turnout.mail_lease(p_owner text, p_limit integer, p_lease interval, p_rate integer, p_attempts integer,
@@ -25,6 +27,8 @@ declare
   -- How much of a second's rate may be sent at once.
   c_burst constant double precision := 0.2;
   c_dropped_most constant integer := 2000;
+  c_look_back constant interval := '30 seconds';
+  c_look_back_every constant interval := '5 seconds';
   v_stream turnout.mail_stream;
   v_now timestamptz;
   v_limit integer := p_limit;
@@ -32,6 +36,7 @@ declare
   v_allowed integer;
   v_after_at timestamptz := coalesce(to_timestamp(split_part(p_place, '/', 1)::numeric), '-infinity');
   v_after_id bigint := coalesce(split_part(p_place, '/', 2)::bigint, 0);
+  v_looked_back timestamptz := coalesce(to_timestamp(nullif(split_part(p_place, '/', 3), '')::numeric), '-infinity');
   v_taken record;
   v_given integer := 0;
   v_looked_at integer := 0;
@@ -74,6 +79,14 @@ begin
       for no key update skip locked), p_attempts, 'the lease ran out: its mailer was gone, or could not say what became of it');
   end if;
 
+  if p_place is null or v_looked_back < v_now - c_look_back_every then
+    v_looked_back := v_now;
+    if v_after_at > v_now - c_look_back then
+      v_after_at := v_now - c_look_back;
+      v_after_id := 0;
+    end if;
+  end if;
+
   state := 'mail';
   loop
     select array_agg(t.id order by t.next_attempt_at, t.id) as ids,
@@ -91,7 +104,7 @@ begin
     exit when v_taken.ids is null;
     v_after_at := v_taken.last_at;
     v_after_id := v_taken.last_id;
-    place := extract(epoch from v_after_at)::text || '/' || v_after_id;
+    place := concat_ws('/', extract(epoch from v_after_at), v_after_id, extract(epoch from v_looked_back));
     for id, letter in
       with written as (
         update turnout.outbox o
@@ -132,7 +145,7 @@ begin
   where o.state = 'owed' and o.next_attempt_at > v_now
   order by o.next_attempt_at, o.id
   limit 1;
-  return query select 'empty', greatest(0, turnout.microseconds(v_next) - turnout.microseconds(v_now)), null::text,
-                      null::bigint, null::text;
+  return query select 'empty', greatest(0, turnout.microseconds(v_next) - turnout.microseconds(v_now)),
+                      concat_ws('/', extract(epoch from v_now - c_look_back), 0, extract(epoch from v_looked_back)), null::bigint, null::text;
 end
 $$;

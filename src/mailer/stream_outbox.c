@@ -16,10 +16,10 @@
 
 /* Letters that are leased at once: a lease is one statement however many it gives. */
 #define LEASE_MOST 100
-/* The scan of owed mail begins again at its start at least so often, and after ten times what it took: what was
- * committed late, or is due again, stands before the place where it goes on. Microseconds, as those below. */
+/* The scan of owed mail begins again at its start so often, and after a hundred times what it took: mail that another
+ * mailer left stands before the place where it goes on. Microseconds, as those below. */
 #define RESCAN INT64_C(5000000)
-#define RESCAN_SHARE 10
+#define RESCAN_SHARE 100
 /* Until PostgreSQL is asked again after it did not answer. */
 #define DATABASE_WAIT INT64_C(1000000)
 /* While mail flows and less comes than was asked for: not each one by itself. */
@@ -77,6 +77,8 @@ static void take_committed(const PGresult *result, bool again)
             next = TAILQ_NEXT(parcel, link);
             if (parcel->id != id)
                 continue;
+            if (parcel->outcome == SMTP_UNREACHABLE)
+                stream.rescan_due = 0; /* it is owed as before: behind the place where the scan goes on */
             if (strcmp(PQgetvalue(result, row, 1), "dead") == 0)
                 log_warning("mail is dead; see turnoutctl mail dead", log_int("id", id),
                             log_text("words", parcel->words));
@@ -174,21 +176,18 @@ static void take_lease(const PGresult *result, int64_t now)
     if (!PQgetisnull(result, 0, 1))
         INVARIANT(text_parse_int64(PQgetvalue(result, 0, 1), 0, INT64_MAX, &wait));
     stream.paused = strcmp(state, "paused") == 0;
+    snprintf(stream.place, sizeof stream.place, "%s", PQgetvalue(result, 0, 2));
     if (strcmp(state, "mail") == 0) {
-        snprintf(stream.place, sizeof stream.place, "%s", PQgetvalue(result, 0, 2));
         for (int row = 0; row < rows; row++)
             take_letter(result, row);
         stream.lease_due = now + (rows < stream.asked ? GATHER_WAIT : 0);
         return;
     }
-    /* what is owed meanwhile, or was committed late, is seen from the start only */
-    bool whole = stream.from_start || strcmp(state, "empty") != 0;
-    stream.place[0] = '\0';
     if (wait < GATHER_WAIT)
         wait = GATHER_WAIT;
     if (strcmp(state, "later") != 0 && wait > stream.settings.interval)
         wait = stream.settings.interval;
-    stream.lease_due = now + (whole ? wait : 0);
+    stream.lease_due = now + wait;
 }
 
 static void on_leased(void *context, const struct pg_answer *answer)
