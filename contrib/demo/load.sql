@@ -23,13 +23,14 @@ set local jit = off;
 \ir events.sql
 \ir registrations.sql
 \ir counters.sql
+\ir mail.sql
 commit;
 \set demo_step 'committed'
 \ir progress.sql
 
 -- Statistics for the planner, and the visibility map for index-only scans. Parents also get statistics over all partitions.
 vacuum (analyze) turnout.users, turnout.events, turnout.event_organizers, turnout.event_seats,
-  turnout.event_department_counts, turnout.registrations, turnout.changes;
+  turnout.event_department_counts, turnout.registrations, turnout.changes, turnout.outbox;
 \set demo_step 'vacuumed and analysed'
 \ir progress.sql
 

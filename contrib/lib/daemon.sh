@@ -54,6 +54,17 @@ dsn_value() {
     printf "'%s'" "${value//\'/\\\'}"
 }
 
+# Where mail goes: the private server, which keeps it, or the one that was named with --smtp; nowhere with --smtp off.
+mail_options() {
+    if [ -z "$SMTP" ]; then
+        echo "smtp_url = smtp://127.0.0.1:$SMTP_PORT"
+        echo "smtp_tls = off"
+    elif [ "$SMTP" != off ]; then
+        echo "smtp_url = $SMTP"
+        echo "smtp_tls = try"
+    fi
+}
+
 daemon_configure() {
     local host
     host=$(dsn_value "$STATE/sockets")
@@ -69,6 +80,9 @@ sql_directory = $STATE/programs/share/turnout/sql
 template_directory = $STATE/programs/share/turnout/templates
 jwt_keys_file = $STATE/secrets/jwks.json
 cursor_key_file = $STATE/secrets/cursor.key
+public_url = http://127.0.0.1:$PORT
+mail_from = turnout <turnout@example.com>
+$(mail_options)
 $(if [ "$REDIS" = yes ]; then echo "redis_socket = $STATE/sockets/redis.sock"; fi)
 $(if [ "$REDIS" = yes ]; then echo "redis_password_file = $STATE/secrets/redis.password"; fi)
 END

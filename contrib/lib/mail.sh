@@ -29,8 +29,6 @@ mail_start() {
     fi
     mail_stop
     as_service mkdir -p -m 0700 "$STATE/log"
-    # who started this reads the mail, too
-    as_service mkdir -p "$STATE/mail"
     echo "$SMTP_PORT" | as_service tee "$STATE/mail.port" >/dev/null
     as_service rm -f "$STATE/mail.pid"
     as_service setsid --fork sh -c 'echo $$ >"$1" && exec /usr/bin/python3 -m aiosmtpd -n -c aiosmtpd.handlers.Mailbox \

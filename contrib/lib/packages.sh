@@ -15,10 +15,15 @@ PACKAGES_REDIS=(
     redis-server
 )
 
+# The SMTP server of quickstart (not with --smtp) and of the tests.
+PACKAGES_MAIL=(
+    python3 python3-aiosmtpd
+)
+
 # To test it, beside those.
 PACKAGES_TEST=(
     check clang libclang-rt-14-dev clang-format shellcheck mandoc xz-utils
-    python3 python3-pytest python3-pytest-xdist python3-psycopg python3-yaml
+    python3 python3-pytest python3-pytest-xdist python3-psycopg python3-yaml python3-icalendar
     nginx-light prometheus logrotate systemd
     strace slowhttptest gcovr spin
 )

@@ -1,5 +1,7 @@
 """contrib/quickstart as a newcomer uses it: started, tried, started again, stopped, deleted. It builds and loads all demo data."""
 
+import email
+import email.policy
 import os
 import pathlib
 import re
@@ -11,7 +13,7 @@ import tempfile
 import pytest
 
 import server
-from sql_harness import TOP
+from sql_harness import TOP, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -84,12 +86,25 @@ def test_each_of_the_printed_commands_works_when_pasted(quickstart, started):
     assert f'"event_id":"{event}"' in quickstart.shell(mine)
 
 
+def test_the_first_registration_is_confirmed_by_a_mail_in_a_file(quickstart, started):
+    folder = pathlib.Path(quickstart.environment()["MAIL_DIR"])
+    listing, register, mine = commands_to_try(started)
+    quickstart.shell(register)  # again is the same, and owes no second mail
+    assert f"cat \"$MAIL_DIR\"/*" in started and str(folder) in started
+    files = wait_until(lambda: folder.is_dir() and list(folder.iterdir()), "a mail is there")
+    assert len(files) == 1
+    with open(files[0], "rb") as file:
+        message = email.message_from_binary_file(file, policy=email.policy.default)
+    assert message["To"].addresses[0].addr_spec == "participant@example.com"
+    assert not message.defects and message["X-RcptTo"] == "participant@example.com"
+
+
 def test_the_environment_is_for_its_owner_alone_and_leads_everywhere(quickstart, started):
     assert stat.S_IMODE((quickstart.folder / "env").stat().st_mode) == 0o600
     environment = quickstart.environment()
     assert set(environment) == {
         "TURNOUT_URL", "TURNOUT_INTERNAL_URL", "TURNOUT_CONTROL", "TURNOUT_CONF", "TURNOUT_BIN", "PGHOST", "PGPORT", "PGUSER",
-        "PGDATABASE", "REDIS_SOCKET", "REDISCLI_AUTH", "TOKEN_PARTICIPANT", "TOKEN_ORGANIZER", "TOKEN_ADMIN"}
+        "PGDATABASE", "REDIS_SOCKET", "REDISCLI_AUTH", "MAIL_DIR", "TOKEN_PARTICIPANT", "TOKEN_ORGANIZER", "TOKEN_ADMIN"}
     in_it = f"set -a; . {quickstart.folder}/env; "
     for role in ("participant", "organizer", "admin"):
         me = quickstart.shell(in_it + f'curl -s "$TURNOUT_URL/api/users/me" -H "Authorization: Bearer $TOKEN_{role.upper()}"')
