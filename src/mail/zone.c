@@ -178,22 +178,22 @@ static bool rule_day(const char **at, struct zone_yearly *day)
 static bool read_rule(const char *text, struct zone *zone)
 {
     struct zone_period standard = {0};
-    struct zone_period daylight = {.is_daylight = true};
+    struct zone_period summer = {.is_daylight = true};
     if (!rule_abbreviation(&text, &standard) || !rule_time(&text, &standard.offset))
         return false;
     standard.offset = -standard.offset; /* there, west is positive */
     if (*text == '\0')
         return true;
-    if (!rule_abbreviation(&text, &daylight))
+    if (!rule_abbreviation(&text, &summer))
         return false;
-    daylight.offset = standard.offset + HOUR;
+    summer.offset = standard.offset + HOUR;
     if (*text != ',') {
-        if (!rule_time(&text, &daylight.offset))
+        if (!rule_time(&text, &summer.offset))
             return false;
-        daylight.offset = -daylight.offset;
+        summer.offset = -summer.offset;
     }
     zone->rule[0].before = zone->rule[1].after = standard;
-    zone->rule[0].after = zone->rule[1].before = daylight;
+    zone->rule[0].after = zone->rule[1].before = summer;
     zone->has_rule = rule_day(&text, &zone->rule[0]) && rule_day(&text, &zone->rule[1]) && *text == '\0';
     return zone->has_rule;
 }

@@ -301,7 +301,7 @@ static void on_ask(void *context, int64_t number, enum child_question what, cons
     case CHILD_QUESTION_CACHE_WARM:
         break;
     }
-    INVARIANT(!"the mailer is asked about mail alone");
+    object_die("the mailer is asked about mail alone", __FILE__, __LINE__);
 }
 
 /* ---- the beginning and the end ---- */

@@ -374,7 +374,7 @@ static void on_ask(void *context, int64_t number, enum child_question what, cons
         break;
     case CHILD_QUESTION_MAIL_SHOW:
     case CHILD_QUESTION_MAIL_TEST:
-        INVARIANT(!"the refresher is not asked about mail");
+        object_die("the refresher is not asked about mail", __FILE__, __LINE__);
     }
     child_answer(refresher.child, number, status, buffer_bytes(&text), buffer_length(&text));
     buffer_free(&text);
