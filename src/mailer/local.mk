@@ -1,6 +1,6 @@
 noinst_LIBRARIES += libmailer.a
 libmailer_a_SOURCES = src/mailer/mailer.c src/mailer/mailer.h src/mailer/outage.c src/mailer/outage.h \
-  src/mailer/smtp.c src/mailer/smtp.h src/mailer/smtp_settings.c src/mailer/smtp_settings.h src/mailer/stream.c src/mailer/stream.h src/mailer/stream_outbox.c src/mailer/stream_state.h \
+  src/mailer/smtp.c src/mailer/smtp.h src/mailer/smtp_lane.c src/mailer/smtp_lane.h src/mailer/smtp_settings.c src/mailer/smtp_settings.h src/mailer/stream.c src/mailer/stream.h src/mailer/stream_outbox.c src/mailer/stream_state.h \
   src/mailer/tally.c src/mailer/tally.h src/mailer/verdict.c src/mailer/verdict.h
 EXTRA_DIST += src/mailer/README.md
 MAILER_LIBS = libmailer.a $(LIBCURL_LIBS)

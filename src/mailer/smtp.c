@@ -1,10 +1,8 @@
-/* smtp: messages over kept SMTP connections. Mailer. One thread for each connection runs libcurl's easy interface; the
+/* smtp: messages over kept SMTP connections. Mailer. One thread for each connection (smtp_lane.c); the
  * loop and the threads meet under one lock, and an eventfd wakes the loop.
  *
  * Not libcurl's multi interface on the loop: up to the version of Debian 12 it waits for the answer to the end of the
- * data without giving the loop back (smtp_done), so that every message would hold up all others for a round trip, and a
- * server that is silent there would stop the process; and a transfer that is taken out before its end is ended as if it
- * were whole.
+ * data without giving the loop back (smtp_done), and commands would go one after the other (smtp_lane.c).
  *
  * A thread touches its own lane, and what the lock guards. Everything else is the loop's. */
 #include "mailer/smtp.h"
@@ -27,6 +25,7 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "mailer/smtp_lane.h"
 #include "mailer/smtp_settings.h"
 #include "mailer/verdict.h"
 
@@ -38,38 +37,6 @@
 /* How often the loop looks whether a message goes on. Microseconds. */
 #define WATCH_LEAST INT64_C(5000)
 #define WATCH_MOST INT64_C(250000)
-#define WORDS_SIZE 512
-
-/* One message. The thread that has it owns it until it is told. */
-struct task {
-    TAILQ_ENTRY(task) link;
-    char sender[330], recipient[330]; /* in angle brackets */
-    char *bytes;
-    size_t length, at;
-    smtp_done *done; /* NULL: cancelled, nobody wants to know */
-    void *context;
-    struct smtp_end end;
-    char words[WORDS_SIZE];
-};
-TAILQ_HEAD(tasks, task);
-
-/* One thread and its connection. */
-struct lane {
-    struct smtp *smtp;
-    pthread_t thread;
-    bool started;
-    CURL *curl; /* the thread's */
-    struct smtp_settings *settings;
-    struct task *task;      /* under the lock */
-    _Atomic int descriptor; /* of its connection; -1: none */
-    _Atomic int64_t moved;  /* monotonic: when something last came or went */
-    _Atomic bool late;      /* the loop has cut it */
-    /* of the attempt under way */
-    enum smtp_stage stage;
-    int code;
-    bool leaving; /* QUIT is the last thing that was said: what is answered is no news of the message */
-    char answer[WORDS_SIZE];
-};
 
 struct smtp {
     OBJECT_HEADER;
@@ -95,180 +62,14 @@ static void leave_settings(struct smtp_settings *settings)
         smtp_settings_free(settings);
 }
 
-/* ---- a thread: libcurl's callbacks ---- */
-
-static void note(struct lane *lane)
-{
-    atomic_store_explicit(&lane->moved, clock_monotonic(), memory_order_relaxed);
-}
-
-/* An answer may have several lines; the last one says most. Lines of the TLS handshake are no answers. */
-static void take_answer(struct lane *lane, const char *line, size_t length)
-{
-    while (length > 0 && (line[length - 1] == '\r' || line[length - 1] == '\n'))
-        length--;
-    if (length < 3 || line[0] < '2' || line[0] > '5')
-        return;
-    lane->code = (line[0] - '0') * 100 + (line[1] - '0') * 10 + (line[2] - '0');
-    snprintf(lane->answer, sizeof lane->answer, "%.*s", (int)length, line);
-}
-
-static int on_debug(CURL *curl, curl_infotype type, char *data, size_t size, void *context)
-{
-    struct lane *lane = context;
-    (void)curl;
-    note(lane);
-    if (type == CURLINFO_HEADER_IN) {
-        if (!lane->leaving)
-            take_answer(lane, data, size);
-    } else if (type == CURLINFO_HEADER_OUT) {
-        /* only which command: what stands behind AUTH is a secret */
-        enum smtp_stage stage = verdict_stage(data, size, lane->stage);
-        lane->leaving = lane->stage != SMTP_STAGE_CONNECT && size >= 4 && memcmp(data, "QUIT", 4) == 0;
-        if (stage != lane->stage) {
-            lane->stage = stage;
-            lane->code = 0;
-        }
-    } else if (type == CURLINFO_DATA_OUT && lane->stage == SMTP_STAGE_DATA) {
-        lane->stage = SMTP_STAGE_BODY;
-        lane->code = 0;
-    }
-    return 0;
-}
-
-static size_t on_read(char *to, size_t size, size_t count, void *context)
-{
-    struct task *task = context;
-    size_t piece = task->length - task->at;
-    if (piece > size * count)
-        piece = size * count;
-    memcpy(to, task->bytes + task->at, piece);
-    task->at += piece;
-    return piece;
-}
-
-/* libcurl asks at least once a second, also while it waits for an answer. */
-static int on_progress(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
-{
-    struct lane *lane = context;
-    (void)a;
-    (void)b;
-    (void)c;
-    (void)d;
-    return atomic_load(&lane->late) ? 1 : 0;
-}
-
-static curl_socket_t on_open(void *context, curlsocktype purpose, struct curl_sockaddr *address)
-{
-    struct lane *lane = context;
-    (void)purpose;
-    int descriptor = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-    if (descriptor >= 0)
-        atomic_store(&lane->descriptor, descriptor);
-    return descriptor;
-}
-
-static int on_close(void *context, curl_socket_t descriptor)
-{
-    struct lane *lane = context;
-    /* first, or the loop would shut down what somebody else has opened since */
-    pthread_mutex_lock(&lane->smtp->lock);
-    int mine = descriptor;
-    atomic_compare_exchange_strong(&lane->descriptor, &mine, -1);
-    pthread_mutex_unlock(&lane->smtp->lock);
-    return close(descriptor);
-}
-
-/* ---- a thread: one message ---- */
-
-static CURL *make_curl(struct lane *lane, const struct smtp_settings *settings)
-{
-    CURL *curl = curl_easy_init();
-    INVARIANT(curl != NULL);
-    curl_easy_setopt(curl, CURLOPT_URL, settings->url);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
-    curl_easy_setopt(curl, CURLOPT_PROXY, "");
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_USE_SSL,
-                     (long)(settings->tls == SMTP_TLS_OFF   ? CURLUSESSL_NONE
-                            : settings->tls == SMTP_TLS_TRY ? CURLUSESSL_TRY
-                                                            : CURLUSESSL_ALL));
-    if (settings->ca_file != NULL) {
-        curl_easy_setopt(curl, CURLOPT_CAINFO, settings->ca_file);
-        curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
-    }
-    if (settings->user != NULL) {
-        curl_easy_setopt(curl, CURLOPT_USERNAME, settings->user);
-        curl_easy_setopt(curl, CURLOPT_PASSWORD, settings->password);
-    }
-    curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)(settings->timeout / 1000));
-    curl_easy_setopt(curl, CURLOPT_MAXCONNECTS, 1L);
-    curl_easy_setopt(curl, CURLOPT_VERBOSE, 1L);
-    curl_easy_setopt(curl, CURLOPT_DEBUGFUNCTION, on_debug);
-    curl_easy_setopt(curl, CURLOPT_DEBUGDATA, lane);
-    curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_read);
-    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, lane);
-    curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, on_open);
-    curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, lane);
-    curl_easy_setopt(curl, CURLOPT_CLOSESOCKETFUNCTION, on_close);
-    curl_easy_setopt(curl, CURLOPT_CLOSESOCKETDATA, lane);
-    return curl;
-}
-
-/* What libcurl was doing when it ended, in our words, where the server said nothing. */
-static void take_words(struct lane *lane, struct task *task, CURLcode code, const char *error)
-{
-    /* a server that had said yes so far is not what ended it */
-    bool answered = lane->code >= 400 || (lane->code != 0 && code == CURLE_OK);
-    const char *words = answered                   ? lane->answer
-                        : code == CURLE_OK         ? ""
-                        : atomic_load(&lane->late) ? "the server did not answer in time"
-                        : error[0] != '\0'         ? error
-                                                   : curl_easy_strerror(code);
-    snprintf(task->words, sizeof task->words, "%.*s%s", WORDS_SIZE - 32, words,
-             code != CURLE_OK && lane->stage == SMTP_STAGE_BODY && lane->code == 0 ? " (outcome unknown)" : "");
-}
-
-static bool try_once(struct lane *lane, struct task *task, bool *reused)
-{
-    char error[CURL_ERROR_SIZE] = "";
-    long connects = 0;
-    task->at = 0;
-    lane->stage = SMTP_STAGE_CONNECT;
-    lane->code = 0;
-    lane->leaving = false;
-    note(lane);
-    curl_easy_setopt(lane->curl, CURLOPT_ERRORBUFFER, error);
-    CURLcode code = curl_easy_perform(lane->curl);
-    curl_easy_setopt(lane->curl, CURLOPT_ERRORBUFFER, NULL);
-    curl_easy_getinfo(lane->curl, CURLINFO_NUM_CONNECTS, &connects);
-    *reused = connects == 0;
-    take_words(lane, task, code, error);
-    task->end =
-        (struct smtp_end){.stage = lane->stage, .code = lane->code, .accepted = code == CURLE_OK, .words = task->words};
-    return connects > 0;
-}
+/* ---- a thread ---- */
 
 static void perform(struct lane *lane, struct task *task)
 {
-    struct curl_slist *recipients = curl_slist_append(NULL, task->recipient);
-    INVARIANT(recipients != NULL);
-    curl_easy_setopt(lane->curl, CURLOPT_MAIL_FROM, task->sender);
-    curl_easy_setopt(lane->curl, CURLOPT_MAIL_RCPT, recipients);
-    curl_easy_setopt(lane->curl, CURLOPT_READDATA, task);
-    curl_easy_setopt(lane->curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)task->length);
     bool reused;
-    bool connected = try_once(lane, task, &reused);
-    if (verdict_was_stale(&task->end, reused) && !atomic_load(&lane->late)) {
-        curl_easy_setopt(lane->curl, CURLOPT_FRESH_CONNECT, 1L);
-        connected = try_once(lane, task, &reused);
-        curl_easy_setopt(lane->curl, CURLOPT_FRESH_CONNECT, 0L);
-    }
-    curl_easy_setopt(lane->curl, CURLOPT_MAIL_RCPT, NULL);
-    curl_slist_free_all(recipients);
+    bool connected = lane_try(lane, task, &reused);
+    if (verdict_was_stale(&task->end, reused) && !atomic_load(&lane->late))
+        connected = lane_try(lane, task, &reused);
     pthread_mutex_lock(&lane->smtp->lock);
     lane->smtp->connects += connected;
     lane->smtp->failures += verdict_of(&task->end) == SMTP_UNREACHABLE && task->end.stage < SMTP_STAGE_MAIL;
@@ -280,18 +81,6 @@ static void wake_loop(const struct smtp *smtp)
     uint64_t one = 1;
     while (write(smtp->wake, &one, sizeof one) < 0 && errno == EINTR)
         ;
-}
-
-/* Closes the connection. Without the lock: libcurl says QUIT and would wait for the answer, two minutes with a server
- * that hangs. Nobody does. */
-static void hang_up(struct lane *lane)
-{
-    int descriptor = atomic_load(&lane->descriptor);
-    if (descriptor >= 0)
-        shutdown(descriptor, SHUT_RD);
-    if (lane->curl != NULL)
-        curl_easy_cleanup(lane->curl);
-    lane->curl = NULL;
 }
 
 /* The next message, or NULL where the thread is to end. Under the lock. */
@@ -311,7 +100,7 @@ static struct task *next_task(struct lane *lane)
             pthread_cond_wait(&smtp->given, &smtp->lock);
         } else if (pthread_cond_timedwait(&smtp->given, &smtp->lock, &until) == ETIMEDOUT) {
             pthread_mutex_unlock(&smtp->lock);
-            hang_up(lane);
+            lane_hang_up(lane);
             pthread_mutex_lock(&smtp->lock);
         }
     }
@@ -334,12 +123,10 @@ static void *run(void *context)
         }
         lane->task = task;
         atomic_store(&lane->late, false);
-        note(lane);
+        lane_note(lane);
         pthread_mutex_unlock(&smtp->lock);
         if (changed)
-            hang_up(lane);
-        if (lane->curl == NULL)
-            lane->curl = make_curl(lane, lane->settings);
+            lane_hang_up(lane);
         perform(lane, task);
         pthread_mutex_lock(&smtp->lock);
         lane->task = NULL;
@@ -347,7 +134,7 @@ static void *run(void *context)
         wake_loop(smtp);
     }
     pthread_mutex_unlock(&smtp->lock);
-    hang_up(lane);
+    lane_hang_up(lane);
     return NULL;
 }
 
@@ -422,6 +209,7 @@ static void start_lane(struct smtp *smtp, struct lane *lane)
 {
     sigset_t all, before;
     lane->smtp = smtp;
+    lane->lock = &smtp->lock;
     atomic_store(&lane->descriptor, -1);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);

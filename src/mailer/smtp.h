@@ -1,5 +1,5 @@
-/* smtp: sends messages over kept SMTP connections: libcurl's multi interface on the libevent loop. Mailer. It knows
- * nothing of the outbox: each message is answered exactly once with what became of it, in the server's words. */
+/* smtp: sends messages over kept SMTP connections, which libcurl opens. Mailer. It knows nothing of the outbox: each
+ * message is answered exactly once with what became of it, in the server's words. */
 #ifndef MAILER_SMTP_H
 #define MAILER_SMTP_H
 

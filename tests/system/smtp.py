@@ -72,6 +72,10 @@ class Handler:
             await asyncio.sleep(0.01)
         return self.sink.answer(stage, what)
 
+    async def handle_EHLO(self, server, session, envelope, hostname, responses):  # pylint: disable=invalid-name,too-many-arguments
+        session.host_name = hostname
+        return [*responses[:-1], "250-PIPELINING", responses[-1]] if self.sink.pipelining else responses
+
     async def handle_MAIL(self, server, session, envelope, address, options):  # pylint: disable=invalid-name,too-many-arguments
         answer = await self._answer("MAIL", address)
         if answer is not None:
@@ -101,10 +105,11 @@ class Handler:
 
 class Sink:
     """`answers`: by stage (GREETING, MAIL, RCPT, DATA) a function of the address that gives the line to answer, or None for yes.
-    `hanging`: the stage at which nothing is answered. `delay`: seconds between taking a message and saying so."""
+    `hanging`: the stage at which nothing is answered. `delay`: seconds between taking a message and saying so.
+    `pipelining`: it offers to take several commands at once."""
 
-    def __init__(self, certificates=None, login=None, start=True):
-        self.port = free_port()
+    def __init__(self, certificates=None, login=None, start=True, pipelining=True):
+        self.port, self.pipelining = free_port(), pipelining
         self.certificates, self.login = certificates, login
         self.taken, self.lock = [], threading.Lock()
         self.answers, self.asked = {}, collections.Counter()

@@ -56,8 +56,10 @@ def test_a_server_that_refuses_every_connection_by_its_greeting_costs_no_letter_
     once_each(office, addresses)
 
 
-def test_refused_for_now_comes_later_and_refused_for_ever_is_dead_with_the_words_of_the_server(office):
+@pytest.mark.parametrize("pipelining", [True, False], ids=["commands-together", "one-after-the-other"])
+def test_refused_for_now_comes_later_and_refused_for_ever_is_dead_with_the_words_of_the_server(office, pipelining):
     """Half of the recipients get 450 at first, one in ten 550 for ever."""
+    office.sink.pipelining = pipelining
     later = []
 
     def answer(address):
@@ -80,6 +82,17 @@ def test_refused_for_now_comes_later_and_refused_for_ever_is_dead_with_the_words
     assert {number_of(address) % 10 for address, _, _ in dead} == {1}
     assert {words for _, words, _ in dead} == {NOBODY} and {attempts for _, _, attempts in dead} == {1}
     assert dict(office.rows("select attempts, count(*) from turnout.outbox where state = 'sent' group by 1")) == {1: 40, 3: 50}
+
+
+def test_a_title_of_dots_arrives_whole_and_ends_no_message(office):
+    title = "." * 250
+    office.owe(1, title=title)
+    office.daemon()
+    message, = office.sink.wait(1)
+    for kind in ("plain", "html"):
+        assert title in message.get_body((kind,)).get_content()
+    office.settle()
+    assert office.states() == {"sent": 1}
 
 
 def test_a_letter_that_is_refused_for_now_again_and_again_is_dead_after_its_tries_and_no_sooner(office):
