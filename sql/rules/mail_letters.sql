@@ -40,9 +40,11 @@ begin
                   select m.moment from turnout.reminder_moments(e.start_datetime, e.timezone, e.reminders) m (moment))
                 then 'the event has moved since'
            when o.kind = 'reminder' and exists (
-                  select from turnout.outbox n
-                  where n.event_id = o.event_id and n.registration_id = o.registration_id and n.kind = 'reminder'
-                    and n.due_at > o.due_at and n.due_at < e.start_datetime) then 'a later reminder is owed'
+                  select
+                  from turnout.reminder_moments(e.start_datetime, e.timezone, e.reminders) m (moment)
+                  join turnout.outbox n
+                    on n.dedupe_key = o.registration_id || ':reminder:' || extract(epoch from m.moment)::bigint
+                  where m.moment > o.due_at) then 'a later reminder is owed'
            when o.kind = 'survey_invitation' and r.checked_in_at is null then 'the person was not there'
          end,
          json_build_object(

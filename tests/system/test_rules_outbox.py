@@ -97,6 +97,24 @@ def test_a_letter_costs_the_same_whatever_else_is_owed_and_was_ever_registered(s
     assert [look for look in looks if look[0] > 110] == []
 
 
+def test_a_reminder_costs_the_same_however_many_are_reminded(scratch):
+    watched = Watched(scratch)
+    rules, mail = watched.rules, Mail(watched.connection)
+    event = rules.event(capacity=1000, start_datetime=from_now(minutes=30), end_datetime=from_now(minutes=90),
+                        reminders=[{"minutes_before": 60}, {"minutes_before": 40}])
+    register(rules, event, *rules.people(400))
+    watched.connection.execute("update turnout.registrations set seated_at = now() - interval '1 day' where event_id = %s", (event,))
+    watched.connection.execute("update turnout.outbox set state = 'sent', leased_by = null, leased_until = null")
+    assert call(rules, "owe_reminders") == 400
+    watched.plans.clear()
+    letters = mail.letters(limit=10)
+    assert [letter["kind"] for letter in letters] == ["reminder"] * 10
+    assert mail.release() == 10
+    looks = scanned(plan for plan in watched.plans if "outbox" in plan)
+    watched.connection.close()
+    assert len(looks) > 4 and [look for look in looks if look[0] > 60] == []
+
+
 READ = """select sum(pg_stat_get_xact_tuples_returned(c.oid))::integer from pg_class c join pg_index i on i.indexrelid = c.oid
           where i.indrelid = 'turnout.outbox'::regclass"""
 
