@@ -1,7 +1,8 @@
 -- Owes everybody the reminder that is due and not yet owed, in one statement, and answers how many: for each published event that
 -- has not begun, to those who had their seat before the newest of its moments that has passed. The dedupe key, registration and
 -- moment, makes it once, however often this runs and on however many hosts; a moment that was missed is caught up until the
--- start, and of several that were missed the newest is told. An event that moves has other moments.
+-- start, and of several that were missed the newest is told. An event that moves has other moments. A seat that was handed over
+-- keeps its age (seated_at), but its new owner has it from registered_at on.
 --
 -- reminder_marks only save the look at people who have all been owed theirs. Locks nothing that exists but reminder_marks' rows, in
 -- the order of the events, after the rows that it inserts, in the order of the registrations.
@@ -35,7 +36,7 @@ begin
     select 'reminder', r.id || ':reminder:' || extract(epoch from d.due_at)::bigint, d.id, r.id, r.user_id, d.due_at
     from due d
     join turnout.registrations r on r.event_year = d.event_year and r.event_id = d.id and r.status = 'registered'
-    where r.seated_at <= d.due_at
+    where r.seated_at <= d.due_at and r.registered_at <= d.due_at
     order by r.id
     on conflict (dedupe_key) do nothing
     returning id
