@@ -1,7 +1,8 @@
 # The folders as they are: their files carry no list. Unit tests are listed beside what they test, in src/*/local.mk.
 EXTRA_DIST += tests/README.md tests/uncovered.py tests/lint tests/model tests/proof tests/system \
   tests/bench/README.md tests/bench/bench.py tests/bench/coherence.py tests/bench/durable.py tests/bench/hand_written.sql \
-  tests/bench/hitrate.py tests/bench/list.py tests/bench/mail.py tests/bench/outbox_snapshot.py tests/bench/registrations.py tests/bench/rush.py
+  tests/bench/hitrate.py tests/bench/list.py tests/bench/mail.py tests/bench/outbox_snapshot.py tests/bench/registrations.py tests/bench/reminders.py \
+  tests/bench/rush.py
 
 # Folders are copied with what the build has left in them; a .log of ours would make the check of the tarball believe that it has run.
 dist-hook:
@@ -39,7 +40,7 @@ soak: all $(check_PROGRAMS)
 	TURNOUT_SOAK=$(SOAK_SECONDS) $(PYTEST) "$(srcdir)/tests/system/test_soak.py"
 
 # Each also by itself; BENCH_FLAGS are then its options. tests/bench/README.md says how to read them.
-BENCHES = bench-list bench-coherence bench-hitrate bench-registrations bench-rush bench-outbox bench-mail bench-builds
+BENCHES = bench-list bench-coherence bench-hitrate bench-registrations bench-rush bench-outbox bench-mail bench-reminders bench-builds
 BENCH = TURNOUT_BIN="$(abs_top_builddir)" PYTHONDONTWRITEBYTECODE=1 $(PYTHON3)
 
 bench: $(BENCHES)
@@ -64,6 +65,9 @@ bench-outbox: all
 
 bench-mail: all $(check_PROGRAMS)
 	$(BENCH) "$(srcdir)/tests/bench/mail.py" $(BENCH_FLAGS)
+
+bench-reminders: all
+	$(BENCH) "$(srcdir)/tests/bench/reminders.py" $(BENCH_FLAGS)
 
 bench-builds: all $(check_PROGRAMS)
 	$(BENCH) "$(srcdir)/tests/bench/bench.py" $(BENCH_FLAGS)
