@@ -282,6 +282,25 @@ def test_a_confirmation_does_not_outlive_an_event_whose_people_are_cancelled_in_
     assert [letter["kind"] for letter in mail.letters()] == ["confirmation"]
 
 
+def test_of_two_reminders_that_wait_the_later_one_is_sent(rules, database, mail):
+    event = rules.event(start_datetime=from_now(minutes=30), end_datetime=from_now(minutes=90),
+                        reminders=[{"minutes_before": 60}, {"minutes_before": 40}])
+    person, = register(rules, event, rules.person())
+    mail.done(mail.letters())
+    for minutes in (60, 40):
+        database.rows("insert into turnout.outbox (kind, dedupe_key, event_id, registration_id, user_id, due_at)"
+                      " select 'reminder', %s || ':reminder:' || extract(epoch from d.at)::bigint, e.id, %s, gen_random_uuid(), d.at"
+                      " from turnout.events e, lateral (select e.start_datetime - make_interval(mins => %s)) d (at) where e.id = %s",
+                      (person, person, minutes, event))
+    database.rows("update turnout.outbox o set user_id = r.user_id from turnout.registrations r where r.id = o.registration_id and r.id = %s",
+                  (person,))
+    letter, = mail.letters()
+    assert letter["dedupe_key"].startswith(f"{person}:reminder:")
+    assert database.rows("select state, last_error, due_at > (select start_datetime - interval '50 minutes' from turnout.events where id = %s)"
+                         " from turnout.outbox where registration_id = %s and kind = 'reminder' order by due_at", (event, person)) == [
+        ("dropped", "a later reminder is owed", False), ("leased", None, True)]
+
+
 def test_thousands_that_are_not_right_any_more_hold_up_nobody_for_long(rules, mail):
     event = rules.event()
     rules.connection.execute(STRANGERS, (event, 4500))
