@@ -24,8 +24,10 @@
 #include "shm/usage.h"
 
 #define TEST_MAGIC 0x54455354U
-/* How often the outbox is counted, for the metrics. */
+/* How often the outbox is counted, for the metrics, and after how many times as long as that took: while an old
+ * snapshot is held, it walks over all that was sent since. */
 #define COUNT_INTERVAL INT64_C(15000000)
+#define COUNT_SHARE 50
 /* Letters that are being sent may end for so much less than the master waits. */
 #define STOP_RESERVE INT64_C(1000000)
 #define STOP_LEAST INT64_C(500000)
@@ -51,7 +53,8 @@ static struct {
     struct {
         int64_t at; /* monotonic; 0: not yet */
         int64_t owed, due, leased, dead, oldest_due_us;
-    } outbox; /* as last counted */
+    } outbox;            /* as last counted */
+    int64_t count_asked; /* monotonic */
 } mailer;
 
 /* ---- settings ---- */
@@ -148,7 +151,7 @@ static int64_t column(const PGresult *result, const char *name)
 static void on_counted(void *context, const struct pg_answer *answer)
 {
     (void)context;
-    struct timeval delay = clock_timeval(COUNT_INTERVAL);
+    struct timeval delay = clock_timeval(COUNT_INTERVAL + COUNT_SHARE * (clock_monotonic() - mailer.count_asked));
     if (answer->status == PG_STATUS_ROWS && PQntuples(answer->result) == 1) {
         const PGresult *result = answer->result;
         mailer.outbox.at = clock_monotonic();
@@ -173,6 +176,7 @@ static void on_count(evutil_socket_t unused, short events, void *context)
     (void)unused;
     (void)events;
     (void)context;
+    mailer.count_asked = clock_monotonic();
     struct pg_query query = {.statement = &statement_mail_status, .retry = PG_RETRY_NEVER, .done = on_counted};
     pg_pool_submit(mailer.pool, &query);
 }
