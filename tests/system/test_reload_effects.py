@@ -520,6 +520,7 @@ def test_every_option_that_can_be_reloaded_is_tested_for_it(changing):
                  "mail_connections", "mail_rate", "mail_attempts", "mail_retry_min", "mail_retry_max", "mail_interval",
                  "mail_lease_time", "smtp_timeout",  # test_mail_settings.py
                  "smtp_password_file",  # test_mail_faults.py
+                 "reminder_interval",  # test_reminders.py
                  "ping_timeout",  # test_reload.py
                  "stale_max",  # test_cache.py
                  "batch_max", "queue_max", "queue_timeout",  # test_registration_queue.py
