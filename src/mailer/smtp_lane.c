@@ -286,6 +286,10 @@ static CURLcode connect_lane(struct lane *lane, char *error)
     CURLcode code = curl_easy_perform(lane->curl);
     curl_easy_setopt(lane->curl, CURLOPT_ERRORBUFFER, NULL);
     lane->connected = code == CURLE_OK;
+    /* where the host has several addresses the one opened last may not be the one that answered */
+    curl_socket_t descriptor;
+    if (lane->connected && curl_easy_getinfo(lane->curl, CURLINFO_ACTIVESOCKET, &descriptor) == CURLE_OK)
+        atomic_store(&lane->descriptor, descriptor);
     return code;
 }
 

@@ -1,19 +1,39 @@
 /* verdict: what an answer of an SMTP server means. Mailer. */
 #include "mailer/verdict.h"
 
+#include <ctype.h>
 #include <stddef.h>
 #include <string.h>
 #include <strings.h>
 
 /* A server that wants fewer messages says so in words that no standard has fixed. 4.7.x are refusals by policy, which
- * for now means by rate (RFC 3463, 3.8); 4.3.2 is "system not accepting messages". */
+ * for now means by rate (RFC 3463, 3.8); 4.3.2 is "system not accepting messages". Words, not pieces of words, and not
+ * those of an address that the server repeats: a greylisted pirates@example.com is to slow nobody down. */
 static bool speaks_of_rate(const char *words)
 {
-    static const char *const signs[] = {" 4.7.",    " 4.3.2",  "rate",      "too many",
-                                        "too fast", "throttl", "slow down", NULL};
+    static const char *const signs[] = {"4.7.",     "4.3.2",    "rate",      "rates",      "ratelimit", "too many",
+                                        "too fast", "throttle", "throttled", "throttling", "slow down", NULL};
+    char plain[512];
+    size_t length = 0;
+    while (*words != '\0' && length + 1 < sizeof plain) {
+        size_t word = strcspn(words, " \t");
+        bool address = memchr(words, '@', word) != NULL;
+        for (size_t i = 0; i < word && !address && length + 1 < sizeof plain; i++)
+            plain[length++] = words[i];
+        words += word;
+        if (*words != '\0' && length + 1 < sizeof plain) {
+            plain[length++] = ' ';
+            words++;
+        }
+    }
+    plain[length] = '\0';
     for (const char *const *sign = signs; *sign != NULL; sign++) {
-        if (strcasestr(words, *sign) != NULL)
-            return true;
+        size_t size = strlen(*sign);
+        bool open = (*sign)[size - 1] == '.'; /* more digits follow */
+        for (const char *at = plain; (at = strcasestr(at, *sign)) != NULL; at++) {
+            if ((at == plain || !isalnum((unsigned char)at[-1])) && (open || !isalnum((unsigned char)at[size])))
+                return true;
+        }
     }
     return false;
 }

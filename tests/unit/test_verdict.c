@@ -29,6 +29,9 @@ static const struct {
     {SMTP_STAGE_RECIPIENT, 450, "450 4.2.0 greylisted", SMTP_TEMPORARY},
     {SMTP_STAGE_RECIPIENT, 452, "452 4.2.2 mailbox full", SMTP_TEMPORARY},
     {SMTP_STAGE_BODY, 451, "451 4.3.0 disk", SMTP_TEMPORARY},
+    {SMTP_STAGE_RECIPIENT, 450, "450 4.2.0 <pirates@corporate.example>: greylisted", SMTP_TEMPORARY},
+    {SMTP_STAGE_RECIPIENT, 450, "450 4.2.0 <rate@example.com>: greylisted", SMTP_TEMPORARY},
+    {SMTP_STAGE_BODY, 451, "451 4.3.0 cannot generate a name, operator told", SMTP_TEMPORARY},
     {SMTP_STAGE_BODY, 0, "connection lost", SMTP_TEMPORARY},
     /* refused for ever */
     {SMTP_STAGE_RECIPIENT, 550, "550 5.1.1 nobody here", SMTP_PERMANENT},
@@ -41,6 +44,9 @@ static const struct {
     {SMTP_STAGE_RECIPIENT, 450, "450 4.7.1 try again", SMTP_SLOW},
     {SMTP_STAGE_MAIL, 451, "451 Too Many messages", SMTP_SLOW},
     {SMTP_STAGE_BODY, 452, "452 sending rate exceeded", SMTP_SLOW},
+    {SMTP_STAGE_RECIPIENT, 450, "450 <a@example.com>: rate-limit", SMTP_SLOW},
+    {SMTP_STAGE_RECIPIENT, 451, "451 throttled.", SMTP_SLOW},
+    {SMTP_STAGE_RECIPIENT, 450, "450-4.7.28 unusual", SMTP_SLOW},
     {SMTP_STAGE_BODY, 454, "454 4.7.1 not one of the rate's codes", SMTP_TEMPORARY},
 };
 
