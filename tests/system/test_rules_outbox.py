@@ -103,7 +103,8 @@ def test_a_reminder_costs_the_same_however_many_are_reminded(scratch):
     event = rules.event(capacity=1000, start_datetime=from_now(minutes=30), end_datetime=from_now(minutes=90),
                         reminders=[{"minutes_before": 60}, {"minutes_before": 40}])
     register(rules, event, *rules.people(400))
-    watched.connection.execute("update turnout.registrations set seated_at = now() - interval '1 day' where event_id = %s", (event,))
+    watched.connection.execute("update turnout.registrations set registered_at = now() - interval '1 day', seated_at = now() - interval '1 day'"
+                               " where event_id = %s", (event,))
     watched.connection.execute("update turnout.outbox set state = 'sent', leased_by = null, leased_until = null")
     assert call(rules, "owe_reminders") == 400
     watched.plans.clear()
