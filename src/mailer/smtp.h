@@ -32,7 +32,9 @@ struct smtp_options {
 /* What became of a message. */
 enum smtp_outcome {
     SMTP_SENT,        /* the server has taken it */
-    SMTP_TEMPORARY,   /* refused for now (4xx), or lost after the data: it may have been taken */
+    SMTP_TEMPORARY,   /* refused for now (4xx) */
+    SMTP_LOST,        /* no answer, or the connection broke, once the server had heard of the message: it may have been
+                         taken, and the message may be what broke it */
     SMTP_PERMANENT,   /* refused for ever (5xx) */
     SMTP_SLOW,        /* the server wants less of us (421, or 45x that speaks of rate) */
     SMTP_UNREACHABLE, /* this host cannot send now: no connection, TLS, greeting, AUTH, or the sender is refused */

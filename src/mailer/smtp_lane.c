@@ -100,6 +100,7 @@ static CURL *make_curl(struct lane *lane, const struct smtp_settings *settings)
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
     curl_easy_setopt(curl, CURLOPT_PROXY, "");
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L); /* a slow name server holds up no end */
     curl_easy_setopt(curl, CURLOPT_USE_SSL,
                      (long)(settings->tls == SMTP_TLS_OFF   ? CURLUSESSL_NONE
                             : settings->tls == SMTP_TLS_TRY ? CURLUSESSL_TRY

@@ -21,8 +21,8 @@ struct stream_state stream_state;
 #define stream stream_state
 
 static const char *const outcome_names[] = {
-    [SMTP_SENT] = "sent", [SMTP_TEMPORARY] = "temporary", [SMTP_PERMANENT] = "permanent",
-    [SMTP_SLOW] = "slow", [SMTP_UNREACHABLE] = "unsent",  [SMTP_GIVEN_UP] = "temporary"};
+    [SMTP_SENT] = "sent",          [SMTP_TEMPORARY] = "temporary", [SMTP_PERMANENT] = "permanent", [SMTP_SLOW] = "slow",
+    [SMTP_UNREACHABLE] = "unsent", [SMTP_GIVEN_UP] = "temporary",  [SMTP_LOST] = "temporary"};
 
 /* ---- letters ---- */
 
@@ -101,7 +101,9 @@ static void on_sent(void *context, enum smtp_outcome outcome, const char *words)
     tally_outcome(parcel->kind, outcome, now - parcel->begun);
     if (outcome == SMTP_SENT)
         stream.sent++;
-    if (outcome == SMTP_UNREACHABLE) {
+    /* one that was lost counts against the letter as well, or a letter that breaks each connection would be the one
+     * that finds out, for ever, whether this host can send again */
+    if (outcome == SMTP_UNREACHABLE || outcome == SMTP_LOST) {
         outage_failed(&stream.outage, parcel->begun, words);
         stream_give_back(words);
     } else if (outcome != SMTP_GIVEN_UP) {

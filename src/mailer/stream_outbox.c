@@ -28,8 +28,8 @@
 
 /* As turnout.mail_done knows them. */
 static const char *const outcome_words[] = {
-    [SMTP_SENT] = "sent", [SMTP_TEMPORARY] = "temporary", [SMTP_PERMANENT] = "permanent",
-    [SMTP_SLOW] = "slow", [SMTP_UNREACHABLE] = "unsent",  [SMTP_GIVEN_UP] = "temporary"};
+    [SMTP_SENT] = "sent",          [SMTP_TEMPORARY] = "temporary", [SMTP_PERMANENT] = "permanent", [SMTP_SLOW] = "slow",
+    [SMTP_UNREACHABLE] = "unsent", [SMTP_GIVEN_UP] = "temporary",  [SMTP_LOST] = "temporary"};
 
 /* ---- statements ---- */
 

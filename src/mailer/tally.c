@@ -29,10 +29,13 @@ unsigned tally_kind(const char *kind)
 
 void tally_outcome(unsigned kind, enum smtp_outcome outcome, int64_t microseconds)
 {
-    static const unsigned char outcomes[] = {
-        [SMTP_SENT] = LABEL_MAIL_OUTCOME_SENT,           [SMTP_TEMPORARY] = LABEL_MAIL_OUTCOME_TEMPORARY,
-        [SMTP_PERMANENT] = LABEL_MAIL_OUTCOME_PERMANENT, [SMTP_SLOW] = LABEL_MAIL_OUTCOME_SLOW,
-        [SMTP_UNREACHABLE] = LABEL_MAIL_OUTCOME_UNSENT,  [SMTP_GIVEN_UP] = LABEL_MAIL_OUTCOME_GIVEN_UP};
+    static const unsigned char outcomes[] = {[SMTP_SENT] = LABEL_MAIL_OUTCOME_SENT,
+                                             [SMTP_TEMPORARY] = LABEL_MAIL_OUTCOME_TEMPORARY,
+                                             [SMTP_PERMANENT] = LABEL_MAIL_OUTCOME_PERMANENT,
+                                             [SMTP_SLOW] = LABEL_MAIL_OUTCOME_SLOW,
+                                             [SMTP_UNREACHABLE] = LABEL_MAIL_OUTCOME_UNSENT,
+                                             [SMTP_GIVEN_UP] = LABEL_MAIL_OUTCOME_GIVEN_UP,
+                                             [SMTP_LOST] = LABEL_MAIL_OUTCOME_LOST};
     statistics_add(STATISTICS_MAIL, kind, outcomes[outcome], 1);
     if (outcome == SMTP_SENT)
         statistics_observe(STATISTICS_MAIL_SECONDS, LABEL_NONE_ONE, microseconds);

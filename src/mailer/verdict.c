@@ -11,6 +11,8 @@
  * those of an address that the server repeats: a greylisted pirates@example.com is to slow nobody down. */
 static bool speaks_of_rate(const char *words)
 {
+    if (strcasestr(words, "greylist") != NULL || strcasestr(words, "graylist") != NULL)
+        return false; /* this recipient is to wait, whatever the code */
     static const char *const signs[] = {"4.7.",     "4.3.2",    "rate",      "rates",      "ratelimit", "too many",
                                         "too fast", "throttle", "throttled", "throttling", "slow down", NULL};
     char plain[512];
@@ -42,20 +44,19 @@ enum smtp_outcome verdict_of(const struct smtp_end *end)
 {
     if (end->accepted)
         return SMTP_SENT;
-    if (end->code == 421)
-        return SMTP_SLOW;
     /* whoever cannot be reached, or lets us not in, has said nothing of this message; nor has who refuses our address
      */
     if (end->stage < SMTP_STAGE_MAIL || (end->stage == SMTP_STAGE_MAIL && (end->code == 0 || end->code >= 500)))
         return SMTP_UNREACHABLE;
+    if (end->code == 421)
+        return SMTP_SLOW;
     if (end->code >= 500)
         return SMTP_PERMANENT;
     if (end->code >= 450 && end->code <= 452 && speaks_of_rate(end->words))
         return SMTP_SLOW;
     if (end->code >= 400)
         return SMTP_TEMPORARY;
-    /* no answer: before the message itself went out nothing can have been taken */
-    return end->stage < SMTP_STAGE_BODY ? SMTP_UNREACHABLE : SMTP_TEMPORARY;
+    return SMTP_LOST;
 }
 
 bool verdict_was_stale(const struct smtp_end *end, bool reused)

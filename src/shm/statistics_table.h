@@ -281,6 +281,7 @@
     LABEL(MAIL_OUTCOME_SENT, STATISTICS_TAG("outcome", "sent"))           \
     LABEL(MAIL_OUTCOME_TEMPORARY, STATISTICS_TAG("outcome", "temporary")) \
     LABEL(MAIL_OUTCOME_PERMANENT, STATISTICS_TAG("outcome", "permanent")) \
+    LABEL(MAIL_OUTCOME_LOST, STATISTICS_TAG("outcome", "lost"))           \
     LABEL(MAIL_OUTCOME_SLOW, STATISTICS_TAG("outcome", "slow"))           \
     LABEL(MAIL_OUTCOME_UNSENT, STATISTICS_TAG("outcome", "unsent"))       \
     LABEL(MAIL_OUTCOME_GIVEN_UP, STATISTICS_TAG("outcome", "given-up"))

@@ -37,6 +37,10 @@ def make_certificates(folder, name="localhost"):
     return ca, certificate, key
 
 
+# For `answers` of RCPT: nothing is answered, and the connection breaks.
+CLOSE = "421 closing"
+
+
 class Conversation(SMTP):
     """One connection."""
 
@@ -86,6 +90,8 @@ class Handler:
 
     async def handle_RCPT(self, server, session, envelope, address, options):  # pylint: disable=invalid-name,too-many-arguments
         answer = await self._answer("RCPT", address)
+        if answer == CLOSE:
+            server.transport.abort()
         if answer is not None:
             return answer
         envelope.rcpt_tos.append(address)

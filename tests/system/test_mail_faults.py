@@ -7,7 +7,7 @@ import pytest
 
 from api import Person
 from mailing import post
-from smtp import Sink, make_certificates
+from smtp import CLOSE, Sink, make_certificates
 from sql_harness import wait_until
 
 CANNOT_SEND = "mail cannot be sent from this host"
@@ -54,6 +54,18 @@ def test_a_server_that_refuses_every_connection_by_its_greeting_costs_no_letter_
     office.sink.answers.clear()
     office.settle()
     once_each(office, addresses)
+
+
+def test_a_letter_at_which_the_server_breaks_each_connection_holds_up_no_other(office):
+    first, *others = office.owe(20)
+    office.rows("update turnout.outbox o set next_attempt_at = now() - interval '1 minute' from turnout.users u"
+                " where u.id = o.user_id and u.email = %s returning 1", first)
+    office.sink.answers["RCPT"] = lambda address: CLOSE if address == first else None
+    office.daemon(mail_connections=1, mail_attempts=3)
+    office.settle(patience=90)
+    assert office.sink.recipients() == {address: 1 for address in others}
+    assert office.rows("select u.email, o.attempts from turnout.outbox o join turnout.users u on u.id = o.user_id where o.state = 'dead'") == [
+        (first, 3)]
 
 
 @pytest.mark.parametrize("pipelining", [True, False], ids=["commands-together", "one-after-the-other"])

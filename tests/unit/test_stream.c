@@ -360,7 +360,10 @@ static void step(int trouble)
     if (dice < 4 && asked_count > 0)
         answer(wrong ? 1 + rand() % 2 : 0);
     else if (dice < 8 && sending_count > 0)
-        finish(rand() % sending_count, !wrong ? SMTP_SENT : rand() % 2 ? SMTP_UNREACHABLE : SMTP_TEMPORARY);
+        finish(rand() % sending_count, !wrong       ? SMTP_SENT
+                                       : rand() % 2 ? SMTP_UNREACHABLE
+                                       : rand() % 2 ? SMTP_TEMPORARY
+                                                    : SMTP_LOST);
     else if (dice == 8 && given < ROWS)
         given += 1 + rand() % 20 > ROWS - given ? 1 : rand() % 20;
     else if (asked_count == 0 && sending_count == 0)
