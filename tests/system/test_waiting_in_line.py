@@ -45,9 +45,10 @@ def test_everybody_behind_a_row_that_stays_held_is_told_to_come_again(held):
     assert [person.register(event).status for person in people] == [201] * 3
 
 
-def is_connected(client_port):
-    """Whether the kernel has a connection from this port of ours to anybody."""
-    return any(f":{client_port:04X}" in line.split()[2] for line in pathlib.Path("/proc/net/tcp").read_text(encoding="ascii").splitlines())
+def is_connected(turnout, client_port):
+    """Whether the kernel has turnout's end of a connection from this port of ours. Others may use a port of the same number meanwhile."""
+    rows = [line.split() for line in pathlib.Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()]
+    return any(row[1].endswith(f":{turnout.port:04X}") and row[2].endswith(f":{client_port:04X}") for row in rows)
 
 
 def test_who_has_gone_while_waiting_behind_others_is_not_registered(held):
@@ -73,8 +74,9 @@ def test_who_has_gone_while_waiting_behind_others_is_not_registered(held):
         wait_until(lambda: asked() == 3, "the third one waits behind both")
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, not an end
         port = client.getsockname()[1]
+        assert is_connected(turnout, port)
         client.close()
-        wait_until(lambda: not is_connected(port), "the second one has gone")
+        wait_until(lambda: not is_connected(turnout, port), "the second one has gone")
         session.rollback()
         assert before.result().status == 201
         assert behind.result().status == 201
