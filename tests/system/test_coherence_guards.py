@@ -13,6 +13,9 @@ from own_postgres import own_postgres
 from own_redis import Session
 from sql_harness import wait_until
 
+# The refresher runs with sanitizers in test_coherence.py.
+pytestmark = pytest.mark.nosan
+
 
 @pytest.fixture(scope="module")
 def cluster():

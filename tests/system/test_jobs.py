@@ -10,6 +10,9 @@ from own_postgres import backends, connect, own_postgres, own_turnout
 from sql_harness import wait_until
 from traffic import add_event, wait_replaced
 
+# What the jobs do is SQL; the scheduler itself runs with sanitizers in test_audit.py, test_reminders.py and wherever a daemon does.
+pytestmark = pytest.mark.nosan
+
 JOBS = {"complete-events", "prune-changes", "prune-idempotency-keys", "prune-outbox", "partitions", "audit"}
 QUICK = {"complete_interval": "1s", "prune_interval": "1s", "changes_keep": "1s", "idempotency_keep": "24h",
          "partition_interval": "1s", "audit_interval": "1s", "db_acquire_timeout": "500ms"}

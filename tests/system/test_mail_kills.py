@@ -32,7 +32,6 @@ def repeats(office, letters):
     return sum(copies.values()) - letters
 
 
-@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.full
 def test_a_mailer_that_is_killed_again_and_again_loses_nothing_and_repeats_no_more_than_was_in_flight(postgres, make_database, capsys):
@@ -62,7 +61,7 @@ def test_a_mailer_that_is_killed_again_and_again_loses_nothing_and_repeats_no_mo
         assert turnout.log_lines("mail of a mailer that died is owed again")
 
 
-@pytest.mark.alone
+@pytest.mark.nosan
 def test_a_daemon_that_is_killed_whole_leaves_its_letters_to_the_other_one_when_its_leases_run_out(postgres, make_database):
     with post(postgres, make_database(), mail_connections=CONNECTIONS, mail_lease_time="5s") as office:
         letters = 400
@@ -84,7 +83,6 @@ def test_a_daemon_that_is_killed_whole_leaves_its_letters_to_the_other_one_when_
         assert office.rows("select count(*) from turnout.outbox where attempts = 2")[0][0] > 0
 
 
-@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_postgresql_is_started_again_while_mails_flow_and_each_comes_once(mode):

@@ -12,6 +12,9 @@ from own_postgres import connect, own_postgres, own_turnout, wait_idle
 from sql_harness import wait_until
 from traffic import Traffic, add_event, everyday, pids
 
+# PostgreSQL starts five times here; with sanitizers its absence is in test_in_flight.py and test_notify.py.
+pytestmark = pytest.mark.nosan
+
 # Seconds within which /readyz must have noticed, either way.
 NOTICED = 5
 

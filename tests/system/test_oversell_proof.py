@@ -12,6 +12,9 @@ import sys
 
 import pytest
 
+# A client and a checker in Python; the engine runs with sanitizers in test_registration_*.py.
+pytestmark = pytest.mark.nosan
+
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "proof"))
 
 # pylint: disable=wrong-import-position

@@ -16,6 +16,9 @@ from server import encode
 from sql_harness import wait_until
 from traffic import add_event, pids
 
+# What a reload does to the processes is looked at with sanitizers in test_reload.py.
+pytestmark = pytest.mark.nosan
+
 
 @pytest.fixture(scope="module")
 def changing(turnout, postgres):

@@ -46,9 +46,10 @@ def test_everybody_behind_a_row_that_stays_held_is_told_to_come_again(held):
 
 
 def is_connected(turnout, client_port):
-    """Whether the kernel has turnout's end of a connection from this port of ours. Others may use a port of the same number meanwhile."""
+    """Whether the kernel has turnout's end of a connection from this port of ours. Ports of the same number that others use, or that
+    wait for their minute after a connection (TIME_WAIT), are none of ours."""
     rows = [line.split() for line in pathlib.Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()]
-    return any(row[1].endswith(f":{turnout.port:04X}") and row[2].endswith(f":{client_port:04X}") for row in rows)
+    return any(row[3] == "01" and row[1].endswith(f":{turnout.port:04X}") and row[2].endswith(f":{client_port:04X}") for row in rows)
 
 
 def test_who_has_gone_while_waiting_behind_others_is_not_registered(held):

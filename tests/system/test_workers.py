@@ -12,6 +12,9 @@ import pytest
 from sql_harness import OWNER, wait_until
 from traffic import SCALE, Traffic, add_event, everyday, is_alive, pids, wait_replaced
 
+# Numbers of processes and connections; the same code runs with sanitizers in test_crashes.py and test_reload.py.
+pytestmark = pytest.mark.nosan
+
 CLIENTS = 60
 
 
