@@ -49,6 +49,7 @@ begin
          end,
          json_build_object(
            'id', o.id, 'kind', o.kind, 'dedupe_key', o.dedupe_key, 'attempts', o.attempts,
+           'group', turnout.mail_group(o.kind),
            'due_at', turnout.api_time(o.due_at),
            'to', json_build_object('id', u.id, 'email', u.email, 'name', u.name, 'locale', u.locale, 'timezone', u.timezone),
            'event', json_build_object(

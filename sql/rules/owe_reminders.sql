@@ -21,7 +21,7 @@ declare
   v_owed bigint;
 begin
   with due as materialized (
-    select e.id, e.event_year, m.due_at, k.event_id as marked_id, k.due_at as marked_at, k.before_xid, k.complete
+    select e.id, e.event_year, m.due_at
     from turnout.events e
     cross join lateral (
       select max(t.moment)

@@ -34,9 +34,9 @@ bool link_token_is_feed(const char *text, char id[UUID_TEXT_SIZE]) MUST_CHECK;
 #define LINK_TOKEN_HASH_SIZE (2 + 64 + 1)
 void link_token_hash(const char *text, char hash[LINK_TOKEN_HASH_SIZE]);
 
-/* The address at which this person unsubscribes from what a mail of `kind` belongs to, into `url`. false: nobody can
- * unsubscribe from that kind, or `public_url` is NULL, or it does not fit. */
-bool link_token_unsubscribe_url(const char *public_url, const char *user_id, const char *kind, char *url,
+/* The address at which this person unsubscribes from a group of mails, into `url`. false: there is no such group (of a
+ * newer host), or `public_url` is NULL, or it does not fit. */
+bool link_token_unsubscribe_url(const char *public_url, const char *user_id, const char *group, char *url,
                                 size_t size) MUST_CHECK;
 
 #endif

@@ -17,15 +17,12 @@
 #define INNER_BOUNDARY "=_turnout-texts"
 #define URL_SIZE 1024
 
-/* What a kind of mail has beside its templates. */
-static const struct kind {
-    enum calendar_method method; /* of its calendar; CALENDAR_NO_METHOD: it brings none */
-    bool is_bulk;                /* sent for a moment that has come: people may want no more of it */
-} kinds[LETTERS_KINDS] = {
-    [LETTERS_CONFIRMATION] = {CALENDAR_REQUEST, false}, [LETTERS_WAITLISTED] = {CALENDAR_NO_METHOD, false},
-    [LETTERS_PROMOTED] = {CALENDAR_REQUEST, false},     [LETTERS_CANCELLED] = {CALENDAR_CANCEL, false},
-    [LETTERS_CHANGED] = {CALENDAR_REQUEST, false},      [LETTERS_EVENT_CANCELLED] = {CALENDAR_CANCEL, false},
-    [LETTERS_REMINDER] = {CALENDAR_NO_METHOD, true},    [LETTERS_SURVEY_INVITATION] = {CALENDAR_NO_METHOD, true},
+/* Of the calendar that a kind of mail brings; CALENDAR_NO_METHOD: it brings none. */
+static const enum calendar_method methods[LETTERS_KINDS] = {
+    [LETTERS_CONFIRMATION] = CALENDAR_REQUEST, [LETTERS_WAITLISTED] = CALENDAR_NO_METHOD,
+    [LETTERS_PROMOTED] = CALENDAR_REQUEST,     [LETTERS_CANCELLED] = CALENDAR_CANCEL,
+    [LETTERS_CHANGED] = CALENDAR_REQUEST,      [LETTERS_EVENT_CANCELLED] = CALENDAR_CANCEL,
+    [LETTERS_REMINDER] = CALENDAR_NO_METHOD,   [LETTERS_SURVEY_INVITATION] = CALENDAR_NO_METHOD,
 };
 
 /* What is known of a letter while it is written. Texts are those of `owed`, of the style, or stand here. */
@@ -36,6 +33,7 @@ struct writing {
     const struct letters_language *language;
     enum calendar_method method;
     const char *dedupe_key;
+    const char *unsubscribe_url; /* NULL: nobody can unsubscribe from these mails */
     const char *locale;
     const char *person;
     struct calendar_event event;
@@ -170,7 +168,7 @@ static void fill_values(struct writing *writing, const json_t *owed)
     values[LETTERS_CALENDAR_URL] = writing->calendar_url;
     values[LETTERS_REGISTRATION_URL] = writing->registration_url;
     values[LETTERS_SURVEY_URL] = writing->survey_url;
-    values[LETTERS_UNSUBSCRIBE_URL] = writing->style->unsubscribe_url;
+    values[LETTERS_UNSUBSCRIBE_URL] = writing->unsubscribe_url;
     values[LETTERS_REPLY_TO] = writing->reply_to;
     values[LETTERS_HAS_CALENDAR] = writing->method == CALENDAR_NO_METHOD ? "" : "1";
 }
@@ -214,7 +212,8 @@ static bool read_owed(struct writing *writing, const struct letters *letters, co
         return false;
     writing->dedupe_key = text_of(owed, "dedupe_key");
     writing->language = letters_language_of(letters, writing->locale);
-    writing->method = kinds[writing->kind].method;
+    writing->unsubscribe_url = text_of(owed, "group") == NULL ? NULL : writing->style->unsubscribe_url;
+    writing->method = methods[writing->kind];
     /* who waits has no entry in the calendar that could change */
     if (writing->method == CALENDAR_REQUEST && writing->values[LETTERS_IS_REGISTERED] == NULL)
         writing->method = CALENDAR_NO_METHOD;
@@ -253,7 +252,6 @@ static void write_subject(const struct writing *writing, struct buffer *to)
 
 static void write_headers(struct writing *writing, struct buffer *to)
 {
-    const char *unsubscribe = writing->style->unsubscribe_url;
     const char *domain = mime_domain(writing->letter->sender);
     write_first_headers(to, writing->style, buffer_text(&writing->from_name), writing->letter);
     write_mailbox(to, "To", writing->person, writing->letter->recipient);
@@ -263,9 +261,9 @@ static void write_headers(struct writing *writing, struct buffer *to)
     /* no message has this name: it is what all mails of an event have in common, so that they are shown together */
     buffer_printf(to, "In-Reply-To: <event.%s@%s>\r\n", writing->event.id, domain);
     buffer_printf(to, "References: <event.%s@%s>\r\n", writing->event.id, domain);
-    if (kinds[writing->kind].is_bulk && unsubscribe != NULL) /* RFC 2369, RFC 8058 */
+    if (writing->unsubscribe_url != NULL) /* RFC 2369, RFC 8058 */
         buffer_printf(to, "List-Unsubscribe: <%s>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n",
-                      unsubscribe);
+                      writing->unsubscribe_url);
     buffer_printf(to, "Content-Language: %s\r\n", writing->language->tag);
 }
 

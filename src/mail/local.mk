@@ -3,7 +3,7 @@ libmail_a_SOURCES = src/mail/calendar.c src/mail/calendar.h src/mail/calendar_zo
   src/mail/letter.c src/mail/letter.h src/mail/letters.c src/mail/letters.h src/mail/local_time.c src/mail/local_time.h \
   src/mail/mime.c src/mail/mime.h src/mail/template.c src/mail/template.h src/mail/zone.c src/mail/zone.h
 EXTRA_DIST += src/mail/README.md
-MAIL_LIBS = libmail.a $(LIBICAL_LIBS) $(JANSSON_LIBS)
+MAIL_LIBS = libmail.a $(LIBICAL_LIBS) $(JANSSON_LIBS) $(LIBCRYPTO_LIBS)
 
 # Writes messages for tests/system/test_mail_messages.py, which reads them with other programs.
 check_PROGRAMS += tests/unit/letter_print

@@ -2,6 +2,7 @@
 #include "mail/mime.h"
 
 #include <ctype.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -17,7 +18,6 @@
 /* RFC 2045, 6.7 and 6.8. */
 #define BODY_LINE_MAX 76
 
-static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 static const char hexadecimal[] = "0123456789ABCDEF";
 
 /* ---- addresses ---- */
@@ -149,17 +149,9 @@ static size_t character_length(const unsigned char *at)
 
 static void append_base64(struct buffer *to, const unsigned char *bytes, size_t length)
 {
-    for (; length > 0; bytes += 3, length -= length < 3 ? length : 3) {
-        unsigned group = (unsigned)bytes[0] << 16;
-        if (length > 1)
-            group |= (unsigned)bytes[1] << 8;
-        if (length > 2)
-            group |= bytes[2];
-        char digits[4] = {base64_digits[group >> 18], base64_digits[group >> 12 & 63],
-                          length > 1 ? base64_digits[group >> 6 & 63] : '=',
-                          length > 2 ? base64_digits[group & 63] : '='};
-        buffer_append(to, digits, sizeof digits);
-    }
+    /* it ends its text with NUL, which is not counted */
+    char *at = buffer_reserve(to, (length + 2) / 3 * 4 + 1);
+    to->end += (size_t)EVP_EncodeBlock((unsigned char *)at, bytes, (int)length);
 }
 
 /* As encoded words, on as many lines as they need; the first goes on at `column` of its line. Returns the column. */

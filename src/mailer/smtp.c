@@ -9,7 +9,6 @@
 
 #include <curl/curl.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -22,7 +21,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/buffer.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "mailer/smtp_lane.h"
@@ -70,9 +68,10 @@ static void perform(struct lane *lane, struct task *task)
     bool connected = lane_try(lane, task, &reused);
     if (verdict_was_stale(&task->end, reused) && !atomic_load(&lane->late))
         connected = lane_try(lane, task, &reused);
+    task->outcome = verdict_of(&task->end);
     pthread_mutex_lock(&lane->smtp->lock);
     lane->smtp->connects += connected;
-    lane->smtp->failures += verdict_of(&task->end) == SMTP_UNREACHABLE && task->end.stage < SMTP_STAGE_MAIL;
+    lane->smtp->failures += task->outcome == SMTP_UNREACHABLE && task->end.stage < SMTP_STAGE_MAIL;
     pthread_mutex_unlock(&lane->smtp->lock);
 }
 
@@ -161,7 +160,7 @@ static void on_woken(evutil_socket_t descriptor, short events, void *context)
         smtp->sending -= task->done != NULL;
         pthread_mutex_unlock(&smtp->lock);
         if (task->done != NULL)
-            task->done(task->context, verdict_of(&task->end), task->words);
+            task->done(task->context, task->outcome, task->words);
         free_task(task);
         pthread_mutex_lock(&smtp->lock);
     }

@@ -28,6 +28,7 @@ struct task {
     smtp_done *done; /* NULL: cancelled, nobody wants to know */
     void *context;
     struct smtp_end end;
+    enum smtp_outcome outcome; /* what `end` means, once that is final */
     char words[WORDS_SIZE];
 };
 TAILQ_HEAD(tasks, task);

@@ -20,10 +20,6 @@
 struct stream_state stream_state;
 #define stream stream_state
 
-static const char *const outcome_names[] = {
-    [SMTP_SENT] = "sent",          [SMTP_TEMPORARY] = "temporary", [SMTP_PERMANENT] = "permanent", [SMTP_SLOW] = "slow",
-    [SMTP_UNREACHABLE] = "unsent", [SMTP_GIVEN_UP] = "temporary",  [SMTP_LOST] = "temporary"};
-
 /* ---- letters ---- */
 
 int64_t stream_leased_count(void)
@@ -82,12 +78,10 @@ void stream_give_back(const char *why)
 
 static void log_outcome(const struct parcel *parcel)
 {
-    char server[16];
-    snprintf(server, sizeof server, "%s", outcome_names[parcel->outcome]);
     log_at(parcel->outcome == SMTP_SENT        ? LOG_LEVEL_DEBUG
            : parcel->outcome == SMTP_PERMANENT ? LOG_LEVEL_WARNING
                                                : LOG_LEVEL_INFO,
-           "mail", log_text("outcome", server), log_int("id", parcel->id),
+           "mail", log_text("outcome", stream_outcome_words[parcel->outcome]), log_int("id", parcel->id),
            log_text("message_id", parcel->letter.message_id), log_text("words", parcel->words));
 }
 
@@ -123,10 +117,11 @@ static bool write_letter(struct parcel *parcel, char *error, size_t error_size)
 {
     char url[512];
     const char *person = json_string_value(json_object_get(json_object_get(parcel->owed, "to"), "id"));
-    const char *kind = json_string_value(json_object_get(parcel->owed, "kind"));
+    const char *group = json_string_value(json_object_get(parcel->owed, "group")); /* null: nobody can unsubscribe */
     struct letter_style style = {
         .from = stream.from, .reply_to = stream.reply_to, .public_url = stream.public_url, .now = clock_realtime()};
-    if (person != NULL && kind != NULL && link_token_unsubscribe_url(stream.public_url, person, kind, url, sizeof url))
+    if (person != NULL && group != NULL &&
+        link_token_unsubscribe_url(stream.public_url, person, group, url, sizeof url))
         style.unsubscribe_url = url;
     return letter_write(stream.letters, &style, parcel->owed, &parcel->letter, error, error_size);
 }

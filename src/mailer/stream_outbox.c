@@ -26,8 +26,7 @@
 #define GATHER_WAIT INT64_C(100000)
 #define stream stream_state
 
-/* As turnout.mail_done knows them. */
-static const char *const outcome_words[] = {
+const char *const stream_outcome_words[] = {
     [SMTP_SENT] = "sent",          [SMTP_TEMPORARY] = "temporary", [SMTP_PERMANENT] = "permanent", [SMTP_SLOW] = "slow",
     [SMTP_UNREACHABLE] = "unsent", [SMTP_GIVEN_UP] = "temporary",  [SMTP_LOST] = "temporary"};
 
@@ -135,7 +134,7 @@ void stream_commit(void)
     pg_array_begin(&errors);
     TAILQ_FOREACH (parcel, &stream.told, link) {
         pg_array_add(&ids, number(parcel->id, id));
-        pg_array_add(&outcomes, outcome_words[parcel->outcome]);
+        pg_array_add(&outcomes, stream_outcome_words[parcel->outcome]);
         pg_array_add(&errors, parcel->outcome == SMTP_SENT ? NULL : parcel->words);
     }
     TAILQ_CONCAT(&stream.committing, &stream.told, link);

@@ -75,6 +75,9 @@ extern struct stream_state {
     int64_t sent;
 } stream_state;
 
+/* By enum smtp_outcome, as turnout.mail_done knows them, and the log. */
+extern const char *const stream_outcome_words[];
+
 /* ---- stream.c ---- */
 
 /* Does whatever is due; called after each thing that happens. What it calls may call it again: it does one pass then.

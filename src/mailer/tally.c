@@ -4,24 +4,18 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "mail/letters.h"
 #include "shm/statistics.h"
 
-static const char *const kinds[LABEL_MAIL_KIND_COUNT] = {
-    [LABEL_MAIL_KIND_CONFIRMATION] = "confirmation",
-    [LABEL_MAIL_KIND_WAITLISTED] = "waitlisted",
-    [LABEL_MAIL_KIND_PROMOTED] = "promoted",
-    [LABEL_MAIL_KIND_CANCELLED] = "cancelled",
-    [LABEL_MAIL_KIND_CHANGED] = "changed",
-    [LABEL_MAIL_KIND_EVENT_CANCELLED] = "event_cancelled",
-    [LABEL_MAIL_KIND_REMINDER] = "reminder",
-    [LABEL_MAIL_KIND_SURVEY_INVITATION] = "survey_invitation",
-    [LABEL_MAIL_KIND_OTHER] = "other",
-};
+_Static_assert((int)LABEL_MAIL_KIND_CONFIRMATION == (int)LETTERS_CONFIRMATION &&
+                   (int)LABEL_MAIL_KIND_SURVEY_INVITATION == (int)LETTERS_SURVEY_INVITATION &&
+                   (int)LABEL_MAIL_KIND_OTHER == (int)LETTERS_KINDS,
+               "the labels are the kinds in their order, and one for all others");
 
 unsigned tally_kind(const char *kind)
 {
-    for (unsigned i = 0; kind != NULL && i < LABEL_MAIL_KIND_COUNT; i++) {
-        if (strcmp(kinds[i], kind) == 0)
+    for (unsigned i = 0; kind != NULL && i < LETTERS_KINDS; i++) {
+        if (strcmp(letters_kinds[i], kind) == 0)
             return i;
     }
     return LABEL_MAIL_KIND_OTHER;

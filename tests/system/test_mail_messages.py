@@ -49,7 +49,7 @@ def printer():
 def owed(kind="confirmation", locale="en", **changed):
     """A row of the outbox; `event`, `to` and `registration` change members of these."""
     row = {
-        "id": 17, "kind": kind, "dedupe_key": f"{REGISTRATION}:{kind}:1", "attempts": 0, "due_at": "2026-11-23T04:00:00Z",
+        "id": 17, "kind": kind, "group": {"reminder": "reminders", "survey_invitation": "surveys"}.get(kind), "dedupe_key": f"{REGISTRATION}:{kind}:1", "attempts": 0, "due_at": "2026-11-23T04:00:00Z",
         "to": {"id": "019a9f3e-7c1b-7f00-8a11-000000000002", "email": "ada@example.com", "name": "Ada Lovelace", "locale": locale,
                "timezone": "UTC"},
         "event": {"id": EVENT, "title": "All hands", "description": "", "venue": "Hall 3", "category": "general",

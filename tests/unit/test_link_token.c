@@ -81,19 +81,19 @@ START_TEST(test_what_was_signed_for_one_purpose_is_worth_nothing_for_another)
 }
 END_TEST
 
-START_TEST(test_mails_about_what_one_did_have_no_such_link)
+START_TEST(a_group_that_is_none_has_no_such_link)
 {
     char url[256];
-    ck_assert(link_token_unsubscribe_url("https://events.example.com", user_id, "reminder", url, sizeof url));
+    ck_assert(link_token_unsubscribe_url("https://events.example.com", user_id, "reminders", url, sizeof url));
     ck_assert_ptr_eq(strstr(url, "https://events.example.com/api/mail/unsubscribe?token="), url);
     struct link_token found;
     ck_assert(link_token_verify(strchr(url, '=') + 1, &found));
     ck_assert_str_eq(found.group, "reminders");
-    ck_assert(link_token_unsubscribe_url("https://x.example", user_id, "survey_invitation", url, sizeof url));
+    ck_assert(link_token_unsubscribe_url("https://x.example", user_id, "surveys", url, sizeof url));
     ck_assert(!link_token_unsubscribe_url("https://x.example", user_id, "confirmation", url, sizeof url));
-    ck_assert(!link_token_unsubscribe_url(NULL, user_id, "reminder", url, sizeof url));
-    ck_assert(!link_token_unsubscribe_url("https://x.example", "nobody", "reminder", url, sizeof url));
-    ck_assert(!link_token_unsubscribe_url("https://x.example", user_id, "reminder", url, 40));
+    ck_assert(!link_token_unsubscribe_url(NULL, user_id, "reminders", url, sizeof url));
+    ck_assert(!link_token_unsubscribe_url("https://x.example", "nobody", "reminders", url, sizeof url));
+    ck_assert(!link_token_unsubscribe_url("https://x.example", user_id, "reminders", url, 40));
 }
 END_TEST
 
@@ -126,7 +126,7 @@ int main(void)
     tcase_add_test(tests, test_any_changed_character_is_refused);
     tcase_add_test(tests, test_a_link_of_another_key_is_refused);
     tcase_add_test(tests, test_what_was_signed_for_one_purpose_is_worth_nothing_for_another);
-    tcase_add_test(tests, test_mails_about_what_one_did_have_no_such_link);
+    tcase_add_test(tests, a_group_that_is_none_has_no_such_link);
     tcase_add_test(tests, test_the_token_of_a_feed_can_be_made_again_and_not_be_made_up);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
